@@ -1,0 +1,1 @@
+"""sparsec: a sparse compiler for neural networks."""

@@ -1,0 +1,103 @@
+"""What a target offers to passes and to the compiler, and the plan that it turns into an artifact.
+
+Passes and targets never import one another: a pass is given a `Target` and asks it for `Candidate`s; the compiler
+collects the chosen kernels in a `Plan`, which the target's back end links into an artifact.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from xdsl.ir import Operation
+
+    from sparsec.formats import Format
+    from sparsec.ir import PanelAttr
+    from sparsec.weights import WeightStore
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, and 0 for `input`, `output`."""
+
+    space: Literal["input", "output", "arena", "weights"]
+    index: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a kernel. `symbol` has no ISA suffix; the kernel runs over [0, chunks) in pieces on any thread."""
+
+    name: str
+    symbol: str
+    arguments: tuple[Buffer, ...]
+    chunks: int
+    scratch: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of an artifact: row-major, `shape` in elements, `dtype` a NumPy name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """Everything that the glue code of an artifact needs, in the order of execution."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    steps: list[Step]
+    arena_bytes: int
+    threads: int
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch of one thread: the largest that any step asks for."""
+        return max((step.scratch for step in self.steps), default=0)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run an op: a row of the kernel table with the weight format it reads and its predicted time.
+
+    `seconds` is the predicted time on one core. `reason` says in words why the candidate is cheap or dear, for `explain`.
+    """
+
+    row: str
+    format: Format | None
+    seconds: float
+    reason: str = ""
+
+
+class Target(ABC):
+    """A device for which code is generated. The text form is `name[:cpu][+feature...]`, as in `x86:znver5`."""
+
+    name: str
+
+    @abstractmethod
+    def panel(self, height: int, width: int) -> PanelAttr | None:
+        """The panel layout of activations with `height` × `width` pixels, or None where row-major is better."""
+
+    @abstractmethod
+    def takes_panels(self, op: Operation) -> bool:
+        """Whether the kernels of `op` read and write 4-D activations in panels (all operands and results agree)."""
+
+    @abstractmethod
+    def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
+        """Every way to run `op` with the weights it has, cheapest first; empty where the op is not supported."""
+
+    @abstractmethod
+    def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:
+        """Generate code for `kernels`, glue for `plan`, and link them with the weights file into `output`."""
