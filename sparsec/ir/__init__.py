@@ -1,0 +1,99 @@
+"""The tensor IR: the `sp` dialect of xDSL, its types, sizes and textual form."""
+
+from xdsl.context import Context
+from xdsl.dialects.arith import Arith
+from xdsl.dialects.builtin import Builtin, ModuleOp
+from xdsl.dialects.func import Func
+from xdsl.dialects.math import Math
+from xdsl.ir import Dialect
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+
+from sparsec.ir.ops import (
+    ConcatOp,
+    Contraction,
+    ConvOp,
+    ConvTransposeOp,
+    CumsumOp,
+    ExpandOp,
+    GatherOp,
+    LrnOp,
+    MapOp,
+    MatmulOp,
+    NormOp,
+    PadOp,
+    PoolOp,
+    ReduceOp,
+    RelayoutOp,
+    ReshapeOp,
+    ResizeOp,
+    ScatterOp,
+    SliceOp,
+    SoftmaxOp,
+    SpOp,
+    TopkOp,
+    TransposeOp,
+    WeightOp,
+    YieldOp,
+    identity_region,
+    node_name,
+    type_of,
+)
+from sparsec.ir.types import Format, FormatAttr, Level, Panel, PanelAttr, ShapeAttr, TensorType, parse_format
+
+Sp = Dialect(
+    "sp",
+    [
+        ConcatOp,
+        ConvOp,
+        ConvTransposeOp,
+        CumsumOp,
+        ExpandOp,
+        GatherOp,
+        LrnOp,
+        MapOp,
+        MatmulOp,
+        NormOp,
+        PadOp,
+        PoolOp,
+        ReduceOp,
+        RelayoutOp,
+        ReshapeOp,
+        ResizeOp,
+        ScatterOp,
+        SliceOp,
+        SoftmaxOp,
+        TopkOp,
+        TransposeOp,
+        WeightOp,
+        YieldOp,
+    ],
+    [FormatAttr, PanelAttr, ShapeAttr, TensorType],
+)
+
+
+def context() -> Context:
+    """An xDSL context with every dialect that the tensor IR uses."""
+    result = Context()
+    for dialect in (Builtin, Func, Arith, Math, Sp):
+        result.load_dialect(dialect)
+    return result
+
+
+def parse_module(text: str) -> ModuleOp:
+    """Read a module from its textual form and verify it. Raises xDSL's ParseError or VerifyException."""
+    module = Parser(context(), text).parse_module()
+    module.verify()
+    return module
+
+
+def print_module(module: ModuleOp) -> str:
+    """The textual form of a module."""
+    from io import StringIO
+
+    stream = StringIO()
+    Printer(stream).print_op(module)
+    return stream.getvalue() + "\n"
+
+
+__all__ = [name for name in dir() if not name.startswith("_")]
