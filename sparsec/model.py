@@ -14,7 +14,7 @@ INPUT_NAMES, OUTPUT_NAMES = "input_names", "output_names"
 
 @dataclass
 class Model:
-    """`module` holds one `func.func @main`, whose attributes `input_names`, `output_names` carry the model's own names."""
+    """`module` holds one `func.func @main`, whose attributes `input_names`, `output_names` name the ports."""
 
     module: ModuleOp
     weights: WeightStore = field(default_factory=WeightStore)

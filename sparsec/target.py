@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, and 0 for `input`, `output`."""
+    """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0."""
 
     space: Literal["input", "output", "arena", "weights"]
     index: int
@@ -72,7 +72,7 @@ class Plan:
 class Candidate:
     """One way to run an op: a row of the kernel table with the weight format it reads and its predicted time.
 
-    `seconds` is the predicted time on one core. `reason` says in words why the candidate is cheap or dear, for `explain`.
+    `seconds` is the predicted time on one core. `reason` says why the candidate is cheap or dear, for `explain`.
     """
 
     row: str

@@ -1,5 +1,7 @@
 """The tensor IR: the `sp` dialect of xDSL, its types, sizes and textual form."""
 
+from io import StringIO
+
 from xdsl.context import Context
 from xdsl.dialects.arith import Arith
 from xdsl.dialects.builtin import Builtin, ModuleOp
@@ -89,11 +91,50 @@ def parse_module(text: str) -> ModuleOp:
 
 def print_module(module: ModuleOp) -> str:
     """The textual form of a module."""
-    from io import StringIO
-
     stream = StringIO()
     Printer(stream).print_op(module)
     return stream.getvalue() + "\n"
 
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "ConcatOp",
+    "Contraction",
+    "ConvOp",
+    "ConvTransposeOp",
+    "CumsumOp",
+    "ExpandOp",
+    "Format",
+    "FormatAttr",
+    "GatherOp",
+    "Level",
+    "LrnOp",
+    "MapOp",
+    "MatmulOp",
+    "NormOp",
+    "PadOp",
+    "Panel",
+    "PanelAttr",
+    "PoolOp",
+    "ReduceOp",
+    "RelayoutOp",
+    "ReshapeOp",
+    "ResizeOp",
+    "ScatterOp",
+    "ShapeAttr",
+    "SliceOp",
+    "SoftmaxOp",
+    "Sp",
+    "SpOp",
+    "TensorType",
+    "TopkOp",
+    "TransposeOp",
+    "WeightOp",
+    "YieldOp",
+    "context",
+    "identity_region",
+    "node_name",
+    "parse_format",
+    "parse_module",
+    "print_module",
+    "type_of",
+]

@@ -175,13 +175,20 @@ class ConvOp(Contraction):
         epilogue: Region | None = None,
     ):
         x = type_of(lhs)
-        properties = {"strides": ints(strides), "dilations": ints(dilations), "pads": ints(pads), "groups": integer(groups)}
+        properties = {
+            "strides": ints(strides),
+            "dilations": ints(dilations),
+            "pads": ints(pads),
+            "groups": integer(groups),
+        }
         shape = shapes.conv(x.shape, type_of(rhs).shape, strides, dilations, pads, groups)
         super().__init__(**_contraction(lhs, rhs, extras, epilogue, shape, properties))
 
     def accumulated_shape(self) -> tuple[Dim, ...]:
         x, w = self._shapes()[:2]
-        return shapes.conv(x, w, values(self.strides), values(self.dilations), values(self.pads), self.groups.value.data)
+        return shapes.conv(
+            x, w, values(self.strides), values(self.dilations), values(self.pads), self.groups.value.data
+        )
 
 
 @irdl_op_definition
@@ -769,7 +776,9 @@ def _check_region(region: Region, elements: Sequence[Attribute]) -> list[Attribu
     """The types that a region of scalars yields, once its arguments are known to be `elements`."""
     block = region.block
     if list(block.arg_types) != list(elements):
-        raise ValueError(f"the region takes {list(map(str, block.arg_types))}, its operands are {list(map(str, elements))}")
+        raise ValueError(
+            f"the region takes {list(map(str, block.arg_types))}, its operands are {list(map(str, elements))}"
+        )
     if not isinstance(block.last_op, YieldOp):
         raise ValueError("the region does not end in sp.yield")
     return [value.type for value in block.last_op.inputs]

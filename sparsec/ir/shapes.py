@@ -1,4 +1,4 @@
-"""Shape rules shared by the verifier of the `sp` dialect and by whoever builds ops. All raise ValueError with the reason."""
+"""Shape rules of the `sp` dialect, for its verifier and for whoever builds ops. All raise ValueError with the reason."""
 
 from __future__ import annotations
 
@@ -27,17 +27,23 @@ def window(size: Dim, kernel: int, stride: int, dilation: int, low: int, high: i
     """How many windows of a convolution or pooling fit along one axis of `size` elements."""
     count = floordiv(size + (low + high - dilation * (kernel - 1) - 1), stride) + 1
     if isinstance(count, int) and count < 1:
-        raise ValueError(f"a window of {kernel} (dilation {dilation}) does not fit {size} elements padded by {low}+{high}")
+        raise ValueError(
+            f"a window of {kernel} (dilation {dilation}) does not fit {size} elements padded by {low}+{high}"
+        )
     return count
 
 
-def conv(x: Shape, w: Shape, strides: Sequence[int], dilations: Sequence[int], pads: Sequence[int], groups: int) -> Shape:
+def conv(
+    x: Shape, w: Shape, strides: Sequence[int], dilations: Sequence[int], pads: Sequence[int], groups: int
+) -> Shape:
     """[N, C, *spatial] ⊛ [M, C / groups, *kernel] → [N, M, *spatial]; pads as in ONNX (all lows, then all highs)."""
     rank = len(x) - 2
     if rank < 1 or len(w) != len(x) or any(len(v) != rank for v in (strides, dilations)) or len(pads) != 2 * rank:
         raise ValueError(f"ranks do not fit: input {format_shape(x)}, weight {format_shape(w)}, {rank} spatial axes")
     if x[1] != w[1] * groups:
-        raise ValueError(f"input has {x[1]} channels, weight {format_shape(w)} with {groups} groups reads {w[1] * groups}")
+        raise ValueError(
+            f"input has {x[1]} channels, weight {format_shape(w)} with {groups} groups reads {w[1] * groups}"
+        )
     if floordiv(w[0], groups) * groups != w[0]:
         raise ValueError(f"{w[0]} output channels do not divide into {groups} groups")
     return x[0], w[0], *pool(x[2:], w[2:], strides, dilations, pads)
@@ -96,7 +102,9 @@ def concat(shapes: Sequence[Shape], axis: int) -> Shape:
     """Shapes equal but for `axis`, whose sizes add up."""
     first = shapes[0]
     for shape in shapes[1:]:
-        if len(shape) != len(first) or any(a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis):
+        if len(shape) != len(first) or any(
+            a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
+        ):
             raise ValueError(f"cannot concatenate {format_shape(first)} and {format_shape(shape)} along axis {axis}")
     total: Dim = 0
     for shape in shapes:
