@@ -1,0 +1,151 @@
+"""The builder that kernels are written with: functions, loops and branches on top of memory and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from mlir import ir
+from mlir.dialects import arith, func, llvm, scf
+
+from sparsec.targets.builder.memory import Memory
+from sparsec.targets.builder.value import Index, Operand, Ref, Value
+
+
+class Builder(Memory):
+    """Writes kernels for one ISA into one MLIR module.
+
+    Control flow carries values in lists: `with b.loop(0, n, carry=acc) as i:` makes the list hold the values at the start
+    of an iteration; what the body leaves in it goes to the next one, and after the loop it holds the results.
+    """
+
+    @contextmanager
+    def function(
+        self, symbol: str, arguments: Sequence[str], alignments: Sequence[int] = ()
+    ) -> Iterator[tuple[list[Ref], Ref, Value, Value]]:
+        """A kernel `symbol` + the ISA's suffix: gives the references of its arguments, its scratch (bytes), begin and end.
+
+        `arguments` are element types. `alignments` are bytes, one an argument, where more than the element's is known.
+        """
+        with self.context, ir.Location.unknown():
+            pointers = [self.pointer_type] * (len(arguments) + 1)
+            signature = ir.FunctionType.get([*pointers, *[self.type("i64")] * 2], [])
+            with ir.InsertionPoint(self.module.body):
+                function = func.FuncOp(f"{symbol}{self.isa.suffix}", signature)
+            self._describe(function, [*alignments, *[0] * (len(arguments) - len(alignments)), 64])
+            self._entry = function.add_entry_block()
+            self._constants.clear()
+            *pointers, begin, end = self._entry.arguments
+            with ir.InsertionPoint(self._entry):
+                *refs, scratch = (Ref(self, p, e) for p, e in zip(pointers, [*arguments, "i8"], strict=True))
+                limits = (Value(self, arith.index_cast(self.type("index"), x), "index") for x in (begin, end))
+                yield refs, scratch, *limits  # type: ignore[misc]
+                func.ReturnOp([])
+
+    @contextmanager
+    def loop(self, start: Index, stop: Index, step: Index = 1, carry: list[Value] | None = None) -> Iterator[Index]:
+        """Counts an index from `start` up to below `stop`. A loop of one iteration is written out, with a Python int."""
+        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int) and start < stop <= start + step:
+            yield start
+            return
+        carried = self._carried(carry)
+        bounds = [self.as_index(x).ir for x in (start, stop, step)]
+        loop = scf.ForOp(*bounds, [value.ir for value in carried])
+        with ir.InsertionPoint(loop.body):
+            self._rebind(carry, carried, loop.inner_iter_args)
+            yield Value(self, loop.induction_variable, "index")
+            scf.YieldOp([value.ir for value in carry or []])
+        self._rebind(carry, carried, loop.results_)
+
+    @contextmanager
+    def while_(self, condition: Callable[[], Value], carry: list[Value]) -> Iterator[None]:
+        """Repeats while `condition()`, evaluated on the carried values, holds."""
+        carried = self._carried(carry)
+        types = [value.ir.type for value in carried]
+        loop = scf.WhileOp(types, [value.ir for value in carried])
+        before, after = (region.blocks.append(*types) for region in loop.regions)
+        with ir.InsertionPoint(before):
+            self._rebind(carry, carried, before.arguments)
+            scf.ConditionOp(condition().ir, [value.ir for value in carry])
+        with ir.InsertionPoint(after):
+            self._rebind(carry, carried, after.arguments)
+            yield
+            scf.YieldOp([value.ir for value in carry])
+        self._rebind(carry, carried, loop.results_)
+
+    @contextmanager
+    def if_(self, condition: Value | bool, carry: list[Value] | None = None) -> Iterator[Branch]:
+        """Runs the body where `condition` holds; `with branch.else_():` after it runs where it does not."""
+        branch = Branch(self, self.as_bool(condition), carry)
+        with branch.then():
+            yield branch
+
+    def as_index(self, x: Index) -> Value:
+        """`x` as an index value."""
+        return self.constant(x) if isinstance(x, int) else x
+
+    def as_bool(self, x: Value | bool) -> Value:
+        """`x` as an i1 value."""
+        return x if isinstance(x, Value) else self.constant(int(x), "i1")
+
+    def call_intrinsic(self, name: str, operands: Sequence[Value], element: str, lanes: int | None = None) -> Value:
+        """Calls an LLVM intrinsic, for instructions that MLIR has no operation for."""
+        call = llvm.CallIntrinsicOp(self.type(element, lanes), name, [x.ir for x in operands], [], [])
+        return Value(self, call.results, element, lanes)
+
+    def _describe(self, function: func.FuncOp, alignments: Sequence[int]) -> None:
+        unit = ir.UnitAttr.get()
+        pointers = [{"llvm.noalias": unit, "llvm.nocapture": unit} for _ in alignments]
+        for attributes, align in zip(pointers, alignments, strict=True):
+            if align:
+                attributes["llvm.align"] = ir.IntegerAttr.get(self.type("i64"), align)
+        function.arg_attrs = [ir.DictAttr.get(attributes) for attributes in [*pointers, {}, {}]]
+        facts: list[ir.Attribute] = [ir.StringAttr.get("nounwind")]
+        if self.isa.x86:  # else LLVM splits 512-bit vectors where it thinks that they lower the clock
+            width = "prefer-vector-width", str(self.isa.lanes * 32)
+            facts.append(ir.ArrayAttr.get([ir.StringAttr.get(x) for x in width]))
+        function.attributes["passthrough"] = ir.ArrayAttr.get(facts)
+
+    def _carried(self, carry: list[Value] | None) -> list[Value]:
+        """The carried values; numbers in the list become index or f32 constants."""
+        return [self._as_value(x) for x in carry or []]
+
+    def _as_value(self, x: Operand) -> Value:
+        if isinstance(x, Value):
+            return x
+        return self.constant(x, "index" if isinstance(x, int) else "f32")
+
+    def _rebind(self, carry: list[Value] | None, like: Sequence[Value], results: Sequence[ir.Value]) -> None:
+        if carry is not None:
+            carry[:] = [Value(self, r, x.element, x.lanes) for r, x in zip(results, like, strict=True)]
+
+
+class Branch:
+    """An `scf.if` being written. The else branch passes the carried values through unless it is written."""
+
+    def __init__(self, builder: Builder, condition: Value, carry: list[Value] | None) -> None:
+        self._builder, self._carry = builder, carry
+        self._before = builder._carried(carry)
+        types = [value.ir.type for value in self._before]
+        self._op = scf.IfOp(condition.ir, types, has_else=True)
+
+    @contextmanager
+    def then(self) -> Iterator[None]:
+        """The body where the condition holds."""
+        with ir.InsertionPoint(self._op.then_block):
+            yield
+            scf.YieldOp([value.ir for value in self._carry or []])
+        with ir.InsertionPoint(self._op.else_block):
+            self._pass_through = scf.YieldOp([value.ir for value in self._before])
+        self._builder._rebind(self._carry, self._before, self._op.results_)
+
+    @contextmanager
+    def else_(self) -> Iterator[None]:
+        """The body where the condition does not hold; starts from the carried values before the `if_`."""
+        self._pass_through.operation.erase()
+        if self._carry is not None:
+            self._carry[:] = self._before
+        with ir.InsertionPoint(self._op.else_block):
+            yield
+            scf.YieldOp([value.ir for value in self._carry or []])
+        self._builder._rebind(self._carry, self._before, self._op.results_)

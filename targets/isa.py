@@ -1,0 +1,76 @@
+"""Descriptions of instruction sets. Kernels are written once over an `Isa`; a CPU or a feature refines it as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One instruction set for which kernels are generated.
+
+    `lanes` is the number of f32 values in a vector, `registers` how many vectors a kernel may keep alive. `masked_memory`
+    and `gather` say whether such loads are instructions, `fma` whether a fused multiply-add is one (not fused for sure on
+    relaxed wasm), `half` whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    lanes: int
+    registers: int
+    masked_memory: bool = False
+    gather: bool = False
+    fma: bool = True
+    half: bool = True
+    index_bits: int = 64
+
+    @property
+    def suffix(self) -> str:
+        """What the symbols of this ISA end in, as in `gemm_1f2e3d__wasm_relaxed`."""
+        return f"__{self.name.replace('-', '_')}"
+
+    @property
+    def x86(self) -> bool:
+        """Whether this is an x86-64 instruction set."""
+        return self.triple.startswith("x86_64")
+
+    @property
+    def wasm(self) -> bool:
+        """Whether this is WebAssembly."""
+        return self.triple.startswith("wasm")
+
+
+_LINUX_X86 = "x86_64-unknown-linux-gnu"
+_WASM_FEATURES = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals"
+
+AVX512 = Isa("avx512", _LINUX_X86, "x86-64-v4", "-prefer-256-bit", 16, 32, masked_memory=True, gather=True)
+AVX2 = Isa("avx2", _LINUX_X86, "x86-64-v3", "", 8, 16, masked_memory=True, gather=True)
+NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
+# V8 and SpiderMonkey allocate the 16 xmm registers of x86 for wasm and keep a few as temporaries: 13 stay without spills.
+WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 13, fma=False, half=False, index_bits=32)
+WASM_RELAXED = replace(WASM, name="wasm-relaxed", features=f"{_WASM_FEATURES},+relaxed-simd", fma=True)
+
+ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, WASM, WASM_RELAXED)}
+
+# The features that x86-64-v4 and x86-64-v3 add and that kernels use.
+_AVX2_NEEDS = {"avx2", "fma", "f16c", "bmi2", "lzcnt", "movbe"}
+_AVX512_NEEDS = {*_AVX2_NEEDS, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+def refine(isa: Isa, cpu: str = "", features: tuple[str, ...] = ()) -> Isa:
+    """`isa` tuned for `cpu` and with LLVM's target `features` added, each spelled `+name` or `-name`."""
+    joined = ",".join(filter(None, (isa.features, *features)))
+    return replace(isa, cpu=cpu or isa.cpu, features=joined)
+
+
+def host_isas() -> tuple[Isa, ...]:
+    """The x86 instruction sets that this machine runs, widest first; empty on other machines."""
+    if not llvm.get_process_triple().startswith("x86_64"):
+        return ()
+    features = {name for name, present in llvm.get_host_cpu_features().items() if present}
+    needs = ((AVX512, _AVX512_NEEDS), (AVX2, _AVX2_NEEDS))
+    return tuple(isa for isa, needed in needs if needed <= features)

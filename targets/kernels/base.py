@@ -1,0 +1,43 @@
+"""The base class of kernels: a specification with all sizes known, that can write itself for any ISA."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+
+from sparsec.targets.builder import Builder
+
+
+@dataclass(frozen=True)
+class Kernel(ABC):
+    """A specification of one generated function. Subclasses are frozen dataclasses with hashable, printable fields.
+
+    Two kernels with equal fields are the same function and share a symbol.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The row of the kernel table, such as `gemm_f32_dense_m6n64`."""
+
+    @property
+    @abstractmethod
+    def chunks(self) -> int:
+        """How many independent units of work there are; `begin` and `end` count them."""
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch that a thread needs."""
+        return 0
+
+    @property
+    def symbol(self) -> str:
+        """The function's name without the ISA's suffix: the table row and a hash of the whole specification."""
+        values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.compare)
+        digest = hashlib.sha256(f"{type(self).__qualname__}({values})".encode()).hexdigest()
+        return f"{self.name}_{digest[:10]}"
+
+    @abstractmethod
+    def emit(self, b: Builder) -> None:
+        """Writes the function `symbol` into the builder's module, for the builder's ISA."""
