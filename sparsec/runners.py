@@ -1,0 +1,197 @@
+"""Runs an artifact: in this process, under qemu, or in wasmtime. A runner fills given outputs from given inputs."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsec.artifact import Artifact
+from sparsec.errors import TargetError, UsageError
+
+_BEST = -1
+
+
+class Runner(ABC):
+    """One loaded artifact. `run` may be called from many threads at once."""
+
+    @abstractmethod
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Run on C-contiguous arrays of the artifact's dtypes and shapes. TargetError where the CPU does not fit."""
+
+
+def make_runner(artifact: Artifact, threads: int, isa: str | None) -> Runner:
+    """The runner for the artifact's machine. `threads` 0 is the artifact's own number, `isa` None the best one."""
+    if threads < 0:
+        raise UsageError(f"threads={threads}: give at least 1, or 0 for the number that the artifact was compiled for")
+    index = _isa_index(artifact, isa)
+    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if artifact.machine == "wasm32":
+        return WasmRunner(artifact)
+    if artifact.machine == machine and platform.system() == "Linux":
+        return NativeRunner(artifact, threads, index)
+    if artifact.machine == "aarch64":
+        return EmulatedRunner(artifact, threads, index)
+    here = f"{machine} {platform.system()}"
+    raise TargetError(f"{artifact.path}: compiled for {artifact.machine} Linux, and this is {here}")
+
+
+def _isa_index(artifact: Artifact, isa: str | None) -> int:
+    names = artifact.manifest["isas"]
+    if isa is not None and isa not in names:
+        raise UsageError(f"{artifact.path}: no code for ISA {isa!r}; it has {', '.join(names)}")
+    return _BEST if isa is None else names.index(isa)
+
+
+class _Threads(ctypes.Structure):
+    """`m_threads` of the artifact's header."""
+
+    _fields_ = (("parallel_for", ctypes.c_void_p), ("context", ctypes.c_void_p), ("threads", ctypes.c_int32))
+
+
+class NativeRunner(Runner):
+    """Calls the C ABI in this process; each Python thread has its own workspace, made at its first run."""
+
+    def __init__(self, artifact: Artifact, threads: int, isa: int) -> None:
+        try:
+            self._library = ctypes.CDLL(_spelling(artifact.path))
+        except OSError as error:
+            raise TargetError(f"{artifact.path}: cannot be loaded: {error}") from None
+        self._name, self._isa = artifact.name, isa
+        self._threads = _Threads(None, None, threads)
+        self._run = self._function("run_with" if isa == _BEST else "run_isa", ctypes.c_int32)
+        self._workspace_bytes = self._function("workspace_size", ctypes.c_size_t)()
+        self._local = threading.local()
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        host = ctypes.byref(self._threads)
+        isa = () if self._isa == _BEST else (ctypes.c_int32(self._isa),)
+        code = self._run(_pointers(inputs), _pointers(outputs), self._workspace(), host, *isa)
+        if code != 0:
+            raise TargetError(self._function("error", ctypes.c_char_p)(code).decode())
+
+    def _workspace(self) -> ctypes.c_void_p:
+        if not hasattr(self._local, "workspace"):
+            self._local.workspace = np.empty(self._workspace_bytes, np.uint8)
+        return ctypes.c_void_p(self._local.workspace.ctypes.data)
+
+    def _function(self, name: str, result: Any) -> Any:
+        function = self._library[f"{self._name}_{name}"]
+        function.restype = result
+        return function
+
+
+_loaded: dict[Path, list[tuple[int, int]]] = {}
+
+
+def _spelling(path: Path) -> str:
+    """`path`, spelled in a new way for each file that stood there: dlopen returns a library that it has by that name.
+
+    Otherwise a model compiled again to the same path would run the old code.
+    """
+    path = path.resolve()
+    info = path.stat()
+    files = _loaded.setdefault(path, [])
+    if (info.st_dev, info.st_ino) not in files:
+        files.append((info.st_dev, info.st_ino))
+    return f"{path.parent}/{'./' * files.index((info.st_dev, info.st_ino))}{path.name}"
+
+
+def _pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+class EmulatedRunner(Runner):
+    """Runs an ARM artifact by runtime/driver.c under qemu, a process for each run; arrays pass through files."""
+
+    def __init__(self, artifact: Artifact, threads: int, isa: int) -> None:
+        emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+        if emulator is None:
+            raise TargetError(f"{artifact.path}: code for {artifact.machine}; to run it here install qemu-user-static")
+        # The linker and its tools are a heavy import that only this runner needs.
+        link = importlib.import_module("sparsec.targets.link")
+        self._folder = tempfile.TemporaryDirectory(prefix="sparsec-qemu-")
+        driver = link.build_driver(artifact.machine, Path(self._folder.name))
+        self._command = [emulator, str(driver), str(artifact.path), artifact.name]
+        self._options = [str(threads), str(isa)]
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            source, result = os.path.join(folder, "inputs"), os.path.join(folder, "outputs")
+            with open(source, "wb") as file:
+                for array in inputs:
+                    array.tofile(file)
+            command = [*self._command, source, result, *self._options]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+            if done.returncode != 0:
+                raise TargetError(f"qemu: {done.stderr.strip() or f'ended with code {done.returncode}'}")
+            with open(result, "rb") as file:
+                for array in outputs:
+                    _bytes(array)[:] = np.fromfile(file, np.uint8, array.nbytes)
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """The memory of a C-contiguous array as bytes, not a copy."""
+    return array.reshape(-1).view(np.uint8)
+
+
+class WasmRunner(Runner):
+    """Runs a module in wasmtime; one run at a time, for an instance has one memory."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        try:
+            wasmtime = importlib.import_module("wasmtime")
+        except ImportError:
+            raise TargetError(f"{artifact.path}: to run a .wasm here install wasmtime: pip install wasmtime") from None
+        engine = wasmtime.Engine()
+        try:
+            module = wasmtime.Module.from_file(engine, str(artifact.path))
+            self._store = wasmtime.Store(engine)
+            self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        except wasmtime.WasmtimeError as error:
+            raise TargetError(f"{artifact.path}: wasmtime refuses the module: {error}") from None
+        self._name, self._lock = artifact.name, threading.Lock()
+        sizes = [port.nbytes for port in (*artifact.inputs, *artifact.outputs)]
+        self._addresses = self._reserve([artifact.manifest["workspace_bytes"], 4 * len(sizes), *sizes])
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        workspace, table, *buffers = self._addresses
+        with self._lock:
+            memory = self._memory()
+            memory[table : table + 4 * len(buffers)] = np.array(buffers, np.uint32).view(np.uint8)
+            for array, address in zip(inputs, buffers, strict=False):
+                memory[address : address + array.nbytes] = _bytes(array)
+            code = self._call("run", table, table + 4 * len(inputs), workspace)
+            if code != 0:
+                raise TargetError(f"the module returned error {code}")
+            for array, address in zip(outputs, buffers[len(inputs) :], strict=True):
+                _bytes(array)[:] = memory[address : address + array.nbytes]
+
+    def _reserve(self, sizes: Sequence[int]) -> list[int]:
+        """Addresses, aligned to 64, of buffers behind the module's own data; the memory grows to hold them."""
+        position, addresses = self._exports["__heap_base"].value(self._store), []
+        for size in sizes:
+            addresses.append(-(-position // 64) * 64)
+            position = addresses[-1] + size
+        missing = position - self._exports["memory"].data_len(self._store)
+        if missing > 0:
+            self._exports["memory"].grow(self._store, -(-missing // 65536))
+        return addresses
+
+    def _memory(self) -> np.ndarray:
+        memory = self._exports["memory"]
+        return np.ctypeslib.as_array(memory.data_ptr(self._store), (memory.data_len(self._store),))
+
+    def _call(self, function: str, *arguments: int) -> Any:
+        return self._exports[f"{self._name}_{function}"](self._store, *arguments)

@@ -1,0 +1,197 @@
+"""The generated files of an artifact: step tables in C, header, manifest, and the assembly that holds the weights.
+
+What can be written once is C in runtime/; here is only what depends on the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sparsec.artifact import ABI
+from sparsec.errors import UsageError
+from sparsec.target import Buffer, Plan, Port, Step
+from sparsec.targets.cpu import needs
+from sparsec.targets.isa import Isa
+from sparsec.targets.tools import RUNTIME
+
+_QUERIES = ("count", "name", "dtype", "rank", "shape", "bytes")
+
+FUNCTIONS = (
+    *("run", "run_with", "run_isa", "workspace_size", "isa_count", "isa_name", "isa_usable"),
+    *("manifest", "version", "error"),
+    *(f"{kind}_{query}" for kind in ("input", "output") for query in _QUERIES),
+)
+"""The functions of the C ABI, without the model's name."""
+
+_PADDING = 128  # THREAD_PADDING of runtime/sparsec.h
+
+
+def check_name(plan: Plan) -> None:
+    """UsageError unless the plan's name can begin the C functions of its artifact."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", plan.name) or len(plan.name) > 100:
+        raise UsageError(f"model name {plan.name!r} cannot begin a C function: use letters, digits and _ (at most 100)")
+
+
+def arena_bytes(plan: Plan) -> int:
+    """Bytes of the arena as the runtime lays it out, before the threads' scratch."""
+    return _round_up(plan.arena_bytes)
+
+
+def workspace_bytes(plan: Plan) -> int:
+    """What `m_workspace_size()` returns: arena, scratch of each thread, and slack to align them."""
+    return 63 + arena_bytes(plan) + _round_up(plan.scratch_bytes) * plan.threads
+
+
+def manifest(plan: Plan, isas: Sequence[Isa]) -> dict[str, Any]:
+    """The plan's own manifest with what a host needs in order to call the artifact."""
+    return {
+        **plan.manifest,
+        "abi": ABI,
+        "sparsec": version("sparsec"),
+        "name": plan.name,
+        "machine": isas[0].triple.split("-")[0],
+        "isas": [isa.name for isa in isas],
+        "threads": plan.threads,
+        "workspace_bytes": workspace_bytes(plan),
+        "inputs": [_port_entry(port) for port in plan.inputs],
+        "outputs": [_port_entry(port) for port in plan.outputs],
+    }
+
+
+def header(plan: Plan) -> str:
+    """The artifact's C header, from runtime/model.h."""
+    fields = {
+        "name": plan.name,
+        "version": version("sparsec"),
+        "threads": str(plan.threads),
+        "ports": "\n".join(_port_comments("inputs", plan.inputs) + _port_comments("outputs", plan.outputs)),
+        "input_names": ", ".join(f"input{i}" for i in range(len(plan.inputs))),
+        "output_names": ", ".join(f"output{i}" for i in range(len(plan.outputs))),
+    }
+    return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / "model.h").read_text(encoding="utf-8"))
+
+
+def source(plan: Plan, isas: Sequence[Isa]) -> str:
+    """model.c: the tables of the model, and the runtime included after them."""
+    parts = [
+        _definitions(plan, isas),
+        *_kernel_declarations(plan, isas),
+        *(_step_wrapper(i, step, isa) for i, step in enumerate(plan.steps) for isa in isas),
+        _table("step", "steps", (_step_row(i, step, isas) for i, step in enumerate(plan.steps))),
+        _table("isa", "isas", (_isa_row(isa) for isa in isas)),
+        *_port_tables("input", plan.inputs),
+        *_port_tables("output", plan.outputs),
+        '#include "cpu.c"\n#include "run.c"\n#include "abi.c"',
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
+    """Assembly that puts the weights file and the manifest into read-only data.
+
+    On x86 the weights lie in the large-model section and are reached by a 64-bit pointer, so that code and tables stay
+    within 2 GB of each other beside any weights. The manifest is an ELF note (a custom section in wasm), so that it can
+    be read from a file for another machine.
+    """
+    fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
+    template = "weights_wasm.S" if isa.wasm else "weights_elf.S"
+    fields["section"] = '.lrodata,"al"' if isa.x86 else '.rodata.weights,"a"'
+    return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / template).read_text(encoding="utf-8"))
+
+
+def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
+    names = ", ".join(isa.name for isa in isas)
+    values = {
+        "THREADS": plan.threads,
+        "ISAS": len(isas),
+        "ISA_NAMES": _quoted(names),
+        "VERSION": _quoted(version("sparsec")),
+        "ARENA": arena_bytes(plan),
+        "SCRATCH": _round_up(plan.scratch_bytes),
+        "STEPS": len(plan.steps),
+        "INPUTS": len(plan.inputs),
+        "OUTPUTS": len(plan.outputs),
+    }
+    lines = [f"#define SPARSEC_{key} {value}" for key, value in values.items()]
+    lines += [f"#define MODEL(function) {plan.name}_##function", '#include "sparsec.h"', f'#include "{plan.name}.h"']
+    lines.append(f"extern const char *const {plan.name}__weights HIDDEN;")
+    lines.append(f"extern const char {plan.name}__manifest[] HIDDEN;")
+    return "\n".join(lines)
+
+
+def _kernel_declarations(plan: Plan, isas: Sequence[Isa]) -> list[str]:
+    arity = {step.symbol: len(step.arguments) for step in plan.steps}
+    return [
+        f"void {symbol}{isa.suffix}({'const void *, ' * count}void *, int64_t, int64_t) HIDDEN;"
+        for symbol, count in arity.items()
+        for isa in isas
+    ]
+
+
+def _step_wrapper(index: int, step: Step, isa: Isa) -> str:
+    arguments = "".join(f"{_address(buffer)}, " for buffer in step.arguments)
+    return (
+        f"static void {_wrapper(index, isa)}(const frame *f, void *scratch, int64_t begin, int64_t end) {{\n"
+        f"    {step.symbol}{isa.suffix}({arguments}scratch, begin, end);\n}}"
+    )
+
+
+def _wrapper(index: int, isa: Isa) -> str:
+    return f"step_{index}{isa.suffix}"
+
+
+def _address(buffer: Buffer) -> str:
+    if buffer.space in ("input", "output"):
+        return f"f->{buffer.space}s[{buffer.index}]"
+    return f"f->{buffer.space} + {buffer.offset}"
+
+
+def _step_row(index: int, step: Step, isas: Sequence[Isa]) -> str:
+    functions = ", ".join(_wrapper(index, isa) for isa in isas)
+    return f"{{{step.chunks}, {{{functions}}}}}, /* {_comment(step.name)} */"
+
+
+def _isa_row(isa: Isa) -> str:
+    return f"{{{_quoted(isa.name)}, {{{', '.join(f'{word:#x}' for word in needs(isa))}}}}},"
+
+
+def _port_tables(kind: str, ports: Sequence[Port]) -> list[str]:
+    tables, rows = [], []
+    for i, port in enumerate(ports):
+        shape = f"{kind}_shape_{i}"
+        tables.append(_table("int64_t", shape, (f"{size}," for size in port.shape)))
+        rows.append(f"{{{_quoted(port.name)}, {_quoted(port.dtype)}, {shape}, {len(port.shape)}, {port.nbytes}}},")
+    return [*tables, _table("port", f"{kind}_ports", rows)]
+
+
+def _table(kind: str, name: str, rows: Iterable[str]) -> str:
+    """A constant C array; C has no empty ones, so that one without rows gets a row of zeros that no count reaches."""
+    return f"static const {kind} {name}[] = {{\n    " + "\n    ".join(list(rows) or ["0"]) + "\n};"
+
+
+def _port_entry(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape)}
+
+
+def _port_comments(kind: str, ports: Sequence[Port]) -> list[str]:
+    lines = [f" *   {i}  {_comment(p.name)}  {p}" for i, p in enumerate(ports)]
+    return [f" * {kind}:", *lines]
+
+
+def _comment(text: str) -> str:
+    """`text` as one line that cannot end a C comment."""
+    return re.sub(r"[^ -~]", "?", text).replace("*/", "*-").replace("/*", "-*")
+
+
+def _quoted(text: str | Path) -> str:
+    """A C or assembler string of any text or path: quotes, backslashes and all outside plain ASCII in octal."""
+    octal = (chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03o}" for b in str(text).encode())
+    return f'"{"".join(octal)}"'
+
+
+def _round_up(size: int) -> int:
+    return -(-size // _PADDING) * _PADDING

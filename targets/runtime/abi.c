@@ -1,0 +1,113 @@
+/* The C ABI of an artifact; documented in the generated header (model.h). */
+#include "sparsec.h"
+
+#define PUBLIC __attribute__((visibility("default")))
+
+enum { OK = 0, NULL_POINTER = 1, CPU_UNFIT = 2, UNKNOWN_ISA = 3 };
+
+static const port *port_at(const port *ports, int32_t count, int32_t index) {
+    return index >= 0 && index < count ? &ports[index] : NULL;
+}
+
+static int missing(const void *const *pointers, const port *ports, int32_t count) {
+    if (count > 0 && !pointers) return 1;
+    for (int32_t i = 0; i < count; i++)
+        if (!pointers[i] && ports[i].bytes > 0) return 1;
+    return 0;
+}
+
+static char *aligned(void *pointer) {
+    return (char *)pointer + (-(uintptr_t)pointer & (ALIGNMENT - 1));
+}
+
+static void run_job(job *job, const MODEL(threads) *host) {
+#if SPARSEC_THREADS > 1
+    int32_t limit = host && host->threads > 0 && host->threads < SPARSEC_THREADS ? host->threads : SPARSEC_THREADS;
+    int lent = host && host->parallel_for;
+    job->threads = lent ? limit : team_size(limit);
+    if (job->threads > 1) {
+        if (lent)
+            run_hosted(job, host);
+        else
+            run_team(job);
+        return;
+    }
+#else
+    (void)host;
+#endif
+    run_alone(job);
+}
+
+PUBLIC int32_t MODEL(run_isa)(const void *const *inputs, void *const *outputs, void *workspace,
+                              const MODEL(threads) *host, int32_t isa) {
+    if (!workspace || missing(inputs, input_ports, SPARSEC_INPUTS)) return NULL_POINTER;
+    if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
+    if (isa < 0 || isa >= SPARSEC_ISAS) return UNKNOWN_ISA;
+    if (!MODEL(isa_usable)(isa)) return CPU_UNFIT;
+    char *arena = aligned(workspace);
+    job job = {{inputs, outputs, arena, MODEL(_weights)}, arena + SPARSEC_ARENA, isa, 1};
+    run_job(&job, host);
+    return OK;
+}
+
+PUBLIC int32_t MODEL(run_with)(const void *const *inputs, void *const *outputs, void *workspace,
+                               const MODEL(threads) *host) {
+    uint32_t usable = usable_isas() & (SPARSEC_ISAS < 31 ? (1u << SPARSEC_ISAS) - 1 : INT32_MAX);
+    return usable ? MODEL(run_isa)(inputs, outputs, workspace, host, __builtin_ctz(usable)) : CPU_UNFIT;
+}
+
+PUBLIC int32_t MODEL(run)(const void *const *inputs, void *const *outputs, void *workspace) {
+    return MODEL(run_with)(inputs, outputs, workspace, NULL);
+}
+
+PUBLIC size_t MODEL(workspace_size)(void) {
+    return ALIGNMENT - 1 + SPARSEC_ARENA + (size_t)SPARSEC_SCRATCH * SPARSEC_THREADS;
+}
+
+PUBLIC int32_t MODEL(isa_count)(void) { return SPARSEC_ISAS; }
+
+PUBLIC const char *MODEL(isa_name)(int32_t isa) { return isa >= 0 && isa < SPARSEC_ISAS ? isas[isa].name : NULL; }
+
+PUBLIC int32_t MODEL(isa_usable)(int32_t isa) {
+    return isa >= 0 && isa < SPARSEC_ISAS ? (int32_t)(usable_isas() >> isa & 1) : 0;
+}
+
+#define PORT_QUERIES(kind, ports, count)                                                                              \
+    PUBLIC int32_t MODEL(kind##_count)(void) { return count; }                                                        \
+    PUBLIC const char *MODEL(kind##_name)(int32_t index) {                                                            \
+        const port *port = port_at(ports, count, index);                                                              \
+        return port ? port->name : NULL;                                                                              \
+    }                                                                                                                 \
+    PUBLIC const char *MODEL(kind##_dtype)(int32_t index) {                                                           \
+        const port *port = port_at(ports, count, index);                                                              \
+        return port ? port->dtype : NULL;                                                                             \
+    }                                                                                                                 \
+    PUBLIC int32_t MODEL(kind##_rank)(int32_t index) {                                                                \
+        const port *port = port_at(ports, count, index);                                                              \
+        return port ? port->rank : -1;                                                                                \
+    }                                                                                                                 \
+    PUBLIC const int64_t *MODEL(kind##_shape)(int32_t index) {                                                        \
+        const port *port = port_at(ports, count, index);                                                              \
+        return port ? port->shape : NULL;                                                                             \
+    }                                                                                                                 \
+    PUBLIC size_t MODEL(kind##_bytes)(int32_t index) {                                                                \
+        const port *port = port_at(ports, count, index);                                                              \
+        return port ? port->bytes : 0;                                                                                \
+    }
+
+PORT_QUERIES(input, input_ports, SPARSEC_INPUTS)
+PORT_QUERIES(output, output_ports, SPARSEC_OUTPUTS)
+
+PUBLIC const char *MODEL(manifest)(void) { return MODEL(_manifest); }
+
+PUBLIC const char *MODEL(version)(void) { return SPARSEC_VERSION; }
+
+PUBLIC const char *MODEL(error)(int32_t code) {
+    switch (code) {
+    case OK: return "no error";
+    case NULL_POINTER: return "an input, an output or the workspace is a null pointer";
+    case CPU_UNFIT: return "this CPU lacks the instructions that the model was compiled for (" SPARSEC_ISA_NAMES ")";
+    case UNKNOWN_ISA: return "the model has no code for an ISA of that index";
+    default: return "unknown error code";
+    }
+}

@@ -1,0 +1,57 @@
+/* Which ISAs of the artifact this CPU can run. The words are in the order of targets/cpu.py. */
+#include "sparsec.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint32_t enabled_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+/* Feature bits, and in the last word the register state that the operating system saves (XCR0). */
+static void read_cpu(uint32_t has[CPU_WORDS]) {
+    enum { OSXSAVE = 1u << 27 };
+    uint32_t a, b, unused;
+    if (__get_cpuid(1, &a, &b, &has[0], &has[1]) && (has[0] & OSXSAVE)) has[8] = enabled_state();
+    if (__get_cpuid_count(7, 0, &a, &has[2], &has[3], &has[4]) && a >= 1)
+        __get_cpuid_count(7, 1, &has[5], &b, &unused, &has[6]);
+    __get_cpuid(0x80000001, &a, &b, &has[7], &unused);
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+static void read_cpu(uint32_t has[CPU_WORDS]) {
+    has[0] = (uint32_t)getauxval(AT_HWCAP);
+    has[1] = (uint32_t)getauxval(AT_HWCAP2);
+}
+
+#else
+
+static void read_cpu(uint32_t has[CPU_WORDS]) { (void)has; }
+
+#endif
+
+static uint32_t detect_isas(void) {
+    uint32_t has[CPU_WORDS] = {0}, usable = 0;
+    read_cpu(has);
+    for (int32_t i = 0; i < SPARSEC_ISAS; i++) {
+        int fits = 1;
+        for (int32_t word = 0; word < CPU_WORDS; word++) fits &= (has[word] & isas[i].needs[word]) == isas[i].needs[word];
+        usable |= (uint32_t)fits << i;
+    }
+    return usable;
+}
+
+/* A bit for each ISA that runs here. cpuid traps in virtual machines (23 µs for the five reads on a KVM guest, against
+ * 1 ns for this load), so the answer is kept: the one variable of an artifact. Threads that race compute and store the
+ * same word, and nothing else is published by it, so relaxed order is enough. */
+static uint32_t usable_isas(void) {
+    static _Atomic uint32_t cache;
+    const uint32_t known = 1u << 31;
+    uint32_t value = __c11_atomic_load(&cache, __ATOMIC_RELAXED);
+    if (value == 0) __c11_atomic_store(&cache, value = detect_isas() | known, __ATOMIC_RELAXED);
+    return value;
+}

