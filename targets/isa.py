@@ -11,9 +11,9 @@ import llvmlite.binding as llvm
 class Isa:
     """One instruction set for which kernels are generated.
 
-    `lanes` is the number of f32 values in a vector, `registers` how many vectors a kernel may keep alive. `masked_memory`
-    and `gather` say whether such loads are instructions, `fma` whether a fused multiply-add is one (not fused for sure on
-    relaxed wasm), `half` whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
+    `lanes` is the number of f32 values in a vector, `registers` how many vectors a kernel may keep alive.
+    `masked_memory` and `gather` say whether such loads are instructions, `fma` whether a multiply-add is one (fused for
+    sure but on relaxed wasm), `half` whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
     """
 
     name: str
@@ -50,7 +50,7 @@ _WASM_FEATURES = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-
 AVX512 = Isa("avx512", _LINUX_X86, "x86-64-v4", "-prefer-256-bit", 16, 32, masked_memory=True, gather=True)
 AVX2 = Isa("avx2", _LINUX_X86, "x86-64-v3", "", 8, 16, masked_memory=True, gather=True)
 NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
-# V8 and SpiderMonkey allocate the 16 xmm registers of x86 for wasm and keep a few as temporaries: 13 stay without spills.
+# V8 and SpiderMonkey have the 16 xmm registers of x86 for wasm and keep a few as temporaries: 13 stay without spills.
 WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 13, fma=False, half=False, index_bits=32)
 WASM_RELAXED = replace(WASM, name="wasm-relaxed", features=f"{_WASM_FEATURES},+relaxed-simd", fma=True)
 

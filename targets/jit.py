@@ -51,17 +51,20 @@ class Jit:
         address = self._engine.get_function_address(f"{kernel.symbol}{self._isa.suffix}")
         if not address:
             raise KeyError(f"{kernel.symbol} is not among the compiled kernels")
-        return Prepared(address, arrays, kernel.scratch)
+        return Prepared(self._engine, address, arrays, kernel.scratch)
 
 
 class Prepared:
     """A kernel with its arguments: call it with `begin` and `end`."""
 
-    def __init__(self, address: int, arrays: Sequence[np.ndarray], scratch: int) -> None:
+    def __init__(
+        self, engine: llvm.ExecutionEngine, address: int, arrays: Sequence[np.ndarray], scratch: int
+    ) -> None:
         if not all(array.flags.c_contiguous for array in arrays):
             raise ValueError("kernels take contiguous arrays")
-        self._keep = [*arrays, aligned(scratch)]
-        self._pointers = [array.ctypes.data for array in self._keep]
+        buffers = [*arrays, aligned(scratch)]
+        self._keep = engine, buffers
+        self._pointers = [array.ctypes.data for array in buffers]
         types = [ctypes.c_void_p] * len(self._pointers) + [ctypes.c_int64] * 2
         self._function = ctypes.CFUNCTYPE(None, *types)(address)
 

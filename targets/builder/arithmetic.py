@@ -178,12 +178,13 @@ class Arithmetic(Core):
         return self._like(x, math.roundeven(x.ir))
 
     def _extremum(self, x: Operand, y: Operand, worse: str, ordered: Any, signed: Any, unsigned: Any) -> Value:
-        # x86 has no maximum that keeps NaN; against a constant one maxps does, in the operand order that this select
-        # gives (LLVM's general sequence takes 5 instructions).
-        if self.isa.x86 and not (isinstance(x, Value) and isinstance(y, Value)):
-            x, y = (x, y) if isinstance(x, Value) else (y, x)
-            if elements.is_float(x.element) and y == y:
-                return self.select(self.compare(worse, x, y), y, x)
+        # x86 has no maximum that keeps NaN; against a number maxps does, in the operand order that this select gives
+        # (LLVM's general sequence takes 5 instructions).
+        if not isinstance(x, Value):
+            x, y = y, x
+        number = not isinstance(y, Value) and y == y
+        if self.isa.x86 and number and isinstance(x, Value) and elements.is_float(x.element):
+            return self.select(self.compare(worse, x, y), y, x)
         x, y = self.match(x, y)
         if x.element == "index":
             unsigned = signed

@@ -15,17 +15,18 @@ from sparsec.targets.builder.value import Index, Operand, Ref, Value
 class Builder(Memory):
     """Writes kernels for one ISA into one MLIR module.
 
-    Control flow carries values in lists: `with b.loop(0, n, carry=acc) as i:` makes the list hold the values at the start
-    of an iteration; what the body leaves in it goes to the next one, and after the loop it holds the results.
+    Control flow carries values in lists: `with b.loop(0, n, carry=acc) as i:` makes the list hold the values at the
+    start of an iteration; what the body leaves in it goes to the next one, and after the loop it holds the results.
     """
 
     @contextmanager
     def function(
         self, symbol: str, arguments: Sequence[str], alignments: Sequence[int] = ()
     ) -> Iterator[tuple[list[Ref], Ref, Value, Value]]:
-        """A kernel `symbol` + the ISA's suffix: gives the references of its arguments, its scratch (bytes), begin and end.
+        """A kernel `symbol` + the ISA's suffix: gives the references of its arguments, its scratch, begin and end.
 
-        `arguments` are element types. `alignments` are bytes, one an argument, where more than the element's is known.
+        `arguments` are element types. `alignments` are bytes, one an argument, where more than the element's is known;
+        scratch is bytes, 64-byte aligned.
         """
         with self.context, ir.Location.unknown():
             pointers = [self.pointer_type] * (len(arguments) + 1)
@@ -33,10 +34,10 @@ class Builder(Memory):
             with ir.InsertionPoint(self.module.body):
                 function = func.FuncOp(f"{symbol}{self.isa.suffix}", signature)
             self._describe(function, [*alignments, *[0] * (len(arguments) - len(alignments)), 64])
-            self._entry = function.add_entry_block()
+            entry = self._entry = function.add_entry_block()
             self._constants.clear()
-            *pointers, begin, end = self._entry.arguments
-            with ir.InsertionPoint(self._entry):
+            *pointers, begin, end = entry.arguments
+            with ir.InsertionPoint(entry):
                 *refs, scratch = (Ref(self, p, e) for p, e in zip(pointers, [*arguments, "i8"], strict=True))
                 limits = (Value(self, arith.index_cast(self.type("index"), x), "index") for x in (begin, end))
                 yield refs, scratch, *limits  # type: ignore[misc]
@@ -44,13 +45,13 @@ class Builder(Memory):
 
     @contextmanager
     def loop(self, start: Index, stop: Index, step: Index = 1, carry: list[Value] | None = None) -> Iterator[Index]:
-        """Counts an index from `start` up to below `stop`. A loop of one iteration is written out, with a Python int."""
+        """Counts an index from `start` to below `stop`. A loop of one iteration is written out, with a Python int."""
         if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int) and start < stop <= start + step:
             yield start
             return
         carried = self._carried(carry)
-        bounds = [self.as_index(x).ir for x in (start, stop, step)]
-        loop = scf.ForOp(*bounds, [value.ir for value in carried])
+        first, limit, stride = (self.as_index(x).ir for x in (start, stop, step))
+        loop = scf.ForOp(first, limit, stride, [value.ir for value in carried])
         with ir.InsertionPoint(loop.body):
             self._rebind(carry, carried, loop.inner_iter_args)
             yield Value(self, loop.induction_variable, "index")
@@ -95,7 +96,7 @@ class Builder(Memory):
 
     def _describe(self, function: func.FuncOp, alignments: Sequence[int]) -> None:
         unit = ir.UnitAttr.get()
-        pointers = [{"llvm.noalias": unit, "llvm.nocapture": unit} for _ in alignments]
+        pointers: list[dict[str, ir.Attribute]] = [{"llvm.noalias": unit, "llvm.nocapture": unit} for _ in alignments]
         for attributes, align in zip(pointers, alignments, strict=True):
             if align:
                 attributes["llvm.align"] = ir.IntegerAttr.get(self.type("i64"), align)
@@ -127,17 +128,19 @@ class Branch:
         self._builder, self._carry = builder, carry
         self._before = builder._carried(carry)
         types = [value.ir.type for value in self._before]
-        self._op = scf.IfOp(condition.ir, types, has_else=True)
+        op = scf.IfOp(condition.ir, types, has_else=True)
+        self._results = op.results_
+        self._then_block, self._else_block = (region.blocks[0] for region in op.regions)
 
     @contextmanager
     def then(self) -> Iterator[None]:
         """The body where the condition holds."""
-        with ir.InsertionPoint(self._op.then_block):
+        with ir.InsertionPoint(self._then_block):
             yield
             scf.YieldOp([value.ir for value in self._carry or []])
-        with ir.InsertionPoint(self._op.else_block):
+        with ir.InsertionPoint(self._else_block):
             self._pass_through = scf.YieldOp([value.ir for value in self._before])
-        self._builder._rebind(self._carry, self._before, self._op.results_)
+        self._builder._rebind(self._carry, self._before, self._results)
 
     @contextmanager
     def else_(self) -> Iterator[None]:
@@ -145,7 +148,7 @@ class Branch:
         self._pass_through.operation.erase()
         if self._carry is not None:
             self._carry[:] = self._before
-        with ir.InsertionPoint(self._op.else_block):
+        with ir.InsertionPoint(self._else_block):
             yield
             scf.YieldOp([value.ir for value in self._carry or []])
-        self._builder._rebind(self._carry, self._before, self._op.results_)
+        self._builder._rebind(self._carry, self._before, self._results)

@@ -18,7 +18,7 @@ class Conversion(Arithmetic):
     """Conversions, shuffles and horizontal reductions."""
 
     def convert(self, x: Value, element: str) -> Value:
-        """`x` as `element`: integers wrap or extend by their sign, floats round to nearest even or truncate to integers.
+        """`x` as `element`: integers wrap or extend by their sign, floats round to nearest even or are cut to integers.
 
         Conversion to i1 tests for not zero; a float outside the integer's range gives an arbitrary integer.
         """

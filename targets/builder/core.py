@@ -12,7 +12,6 @@ from sparsec.targets.builder.value import Value
 from sparsec.targets.isa import Isa
 
 _DYNAMIC = -(2**31)  # marks the dynamic operands of llvm.getelementptr
-_NUW_INBOUNDS = 7  # LLVM::GEPNoWrapFlags: inbounds (which contains nusw) and nuw
 
 
 class Core:
@@ -49,8 +48,7 @@ class Core:
         key = element, len(values), repr(values)
         if key not in self._constants:
             kind = self.type(element)
-            make = ir.FloatAttr.get if elements.is_float(element) else ir.IntegerAttr.get
-            attributes: list[Any] = [make(kind, _wrap(value, element)) for value in values]
+            attributes = [_scalar_attribute(value, element, kind) for value in values]
             dense = ir.DenseElementsAttr.get(attributes, self.type(element, len(values)))
             self._constants[key] = self._emit_constant(dense)
         return Value(self, self._constants[key], element, len(values))  # type: ignore[arg-type]
@@ -72,18 +70,14 @@ class Core:
         """`pointer` moved by a constant number of bytes."""
         if not offset:
             return pointer
-        # Wasm folds a displacement into a load only where the addition cannot wrap.
-        flags = _NUW_INBOUNDS if self.isa.wasm and offset > 0 else 0
-        return llvm.GEPOp(self.pointer_type, pointer, [], [offset], ir.TypeAttr.get(self.type("i8")), flags).res
+        return llvm.GEPOp(self.pointer_type, pointer, [], [offset], ir.TypeAttr.get(self.type("i8")), 0).res
 
     def add_addend(self, value: Value) -> ir.Value:
         """The sum of an index and the constant that it keeps apart."""
         return arith.addi(value.base, self.constant(value.addend).ir)
 
     def _attribute(self, value: float, element: str, lanes: int | None) -> ir.Attribute:
-        value = _wrap(value, element)
-        make = ir.FloatAttr.get if elements.is_float(element) else ir.IntegerAttr.get
-        scalar = make(self.type(element), value)  # type: ignore[arg-type]
+        scalar = _scalar_attribute(value, element, self.type(element))
         return scalar if lanes is None else ir.DenseElementsAttr.get_splat(self.type(element, lanes), scalar)
 
     def _emit_constant(self, attribute: Any) -> ir.Value:
@@ -92,13 +86,13 @@ class Core:
             return arith.ConstantOp(attribute.type, attribute).result
 
 
-def _wrap(value: float, element: str) -> float:
-    """`value` as MLIR wants it: floats as such, integers in the signed range of their width."""
+def _scalar_attribute(value: float, element: str, kind: ir.Type) -> ir.Attribute:
+    """`value` as an attribute; integers wrap into the signed range of their width, as MLIR wants them."""
     if elements.is_float(element):
-        return float(value)
+        return ir.FloatAttr.get(kind, float(value))
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is not an integer, but was used as {element}")
     if element == "i1":
-        return int(bool(value))
-    width = elements.bits(element)
-    return (value + (1 << (width - 1))) % (1 << width) - (1 << (width - 1))
+        return ir.IntegerAttr.get(kind, int(value != 0))
+    half = 1 << (elements.bits(element) - 1)
+    return ir.IntegerAttr.get(kind, (value + half) % (2 * half) - half)

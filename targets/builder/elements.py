@@ -1,4 +1,4 @@
-"""Element types by name: `f32`, `bf16`, `i8` (signed), `u8` (unsigned), `i1`, `index`. MLIR's integers carry no sign."""
+"""Element types by name: `f32`, `bf16`, `i8` (signed), `u8` (unsigned), `i1`, `index`. MLIR does not know the sign."""
 
 from __future__ import annotations
 

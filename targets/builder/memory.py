@@ -43,7 +43,7 @@ class Memory(Conversion):
         mask = mask if mask is not None else self.mask(count, lanes)  # type: ignore[arg-type]
         stored = _stored(ref.element)
         kind, zero = self.type(stored, lanes), self.constant(0, stored, lanes).ir
-        loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, [zero], align)
+        loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, [zero], align)  # type: ignore[call-arg]
         return self._loaded(loaded, ref.element, lanes)
 
     def vstore(
@@ -82,7 +82,7 @@ class Memory(Conversion):
     def vload_strided(
         self, ref: Ref, offset: Index = 0, stride: int = 2, count: int | None = None, *, lanes: int | None = None
     ) -> Value:
-        """The elements offset, offset + stride, ...; reads nothing beyond the last of them. Other lanes than `count` are zero."""
+        """The first `count` of the elements offset, offset + stride, ..., then zeros. Reads nothing beyond the last."""
         lanes = lanes or self.isa.lanes
         count = min(lanes if count is None else count, lanes)
         if stride == 1:
@@ -110,10 +110,8 @@ class Memory(Conversion):
         start = self.displace_bytes(ref.pointer, ref.addend)
         pointers = self.displace(start, self.convert(offsets, "index").ir, ref.element)
         zero = self.constant(0, stored, lanes).ir
-        kind = self.type(stored, lanes)
-        return self._loaded(
-            llvm.intr_masked_gather(kind, pointers, mask.ir, [zero], elements.size(stored)), ref.element, lanes
-        )
+        kind, size = self.type(stored, lanes), elements.size(stored)
+        return self._loaded(llvm.intr_masked_gather(kind, pointers, mask.ir, [zero], size), ref.element, lanes)
 
     def prefetch(self, ref: Ref, offset: Index = 0, *, locality: int = 3, write: bool = False) -> None:
         """Asks for the cache line of an element, which need not exist; locality 3 keeps it in all caches, 0 in none."""
@@ -141,7 +139,7 @@ class Memory(Conversion):
         return value != 0 if element == "i1" else value
 
     def _store(self, value: Value, ref: Ref, offset: Index, align: int, nontemporal: bool = False) -> None:
-        llvm.store(self._storable(value, ref), ref.address(offset), alignment=align, nontemporal=nontemporal)
+        llvm.StoreOp(self._storable(value, ref), ref.address(offset), alignment=align, nontemporal=nontemporal)
 
     def _storable(self, value: Value, ref: Ref) -> ir.Value:
         if value.element != ref.element:

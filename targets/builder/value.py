@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Union
+from typing import TYPE_CHECKING, NoReturn
 
 from mlir import ir
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Value:
     """A scalar (`lanes` is None) or a vector of `lanes` elements.
 
-    An `index` keeps constants added to it apart in `addend`, so that they reach the address of a load unmixed, where the
-    instruction holds them as a displacement.
+    An `index` keeps constants added to it apart in `addend`, so that they reach the address of a load unmixed, where
+    the instruction holds them as a displacement.
     """
 
     __slots__ = ("_ir", "addend", "builder", "element", "lanes")
@@ -132,12 +132,12 @@ class Value:
         return self.builder.compare("ne", self, other)
 
 
-Operand = Union[Value, int, float]
-Index = Union[Value, int]
+Operand = Value | int | float
+Index = Value | int
 
 
 class Ref:
-    """Memory of elements of one type; offsets count elements. `ref + n` moves it, `view` reads the bytes as another type."""
+    """Memory of elements of one type; offsets count elements. `ref + n` moves it, `view` changes the type."""
 
     __slots__ = ("addend", "builder", "element", "pointer")
 

@@ -1,0 +1,211 @@
+"""Runs kernels on any ISA: x86 in this process, NEON under qemu, WebAssembly under wasmtime.
+
+    outputs = run_kernel(kernel, isa, [x, weights, y])          all arrays as they are after the run
+    results = run_kernels([(kernel, arrays), ...], isa)         many kernels, compiled and linked once
+
+Arrays are copied into 64-byte aligned memory between marked bytes: a kernel that writes next to an argument fails the
+test. On x86, the arguments named in `flush` end at a page that cannot be read, as a user's buffer may; they are aligned
+to their elements only. A test is skipped, with the reason, where the machine cannot run the ISA.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from sparsec.targets import codegen
+from sparsec.targets.isa import ISAS, Isa, host_isas
+from sparsec.targets.jit import Jit
+from sparsec.targets.kernels.base import Kernel
+
+GUARD, MARK = 256, 0x5A
+Run = tuple[Kernel, Sequence[np.ndarray]]
+
+every_isa = pytest.mark.parametrize("isa", ISAS.values(), ids=ISAS)
+
+
+def run_kernel(
+    kernel: Kernel,
+    isa: Isa,
+    arrays: Sequence[np.ndarray],
+    begin: int = 0,
+    end: int | None = None,
+    flush: Sequence[int] = (),
+) -> list[np.ndarray]:
+    """All `arrays` after the chunks [begin, end) of `kernel` (default: all) ran on copies of them."""
+    return run_kernels([(kernel, arrays)], isa, begin, end, flush)[0]
+
+
+def run_kernels(
+    runs: Sequence[Run], isa: Isa, begin: int = 0, end: int | None = None, flush: Sequence[int] = ()
+) -> list[list[np.ndarray]]:
+    """As `run_kernel`, for many kernels with their arrays."""
+    if isa.wasm:
+        return _run_wasm(runs, isa, begin, end)
+    if not isa.x86:
+        return _run_qemu(runs, isa, begin, end)
+    if isa not in host_isas():
+        pytest.skip(f"this CPU has no {isa.name}")
+    jit = Jit([kernel for kernel, _ in runs], isa)
+    return [_run_host(jit, kernel, arrays, begin, end, flush) for kernel, arrays in runs]
+
+
+def _run_host(
+    jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray], begin: int, end: int | None, flush: Sequence[int]
+) -> list[np.ndarray]:
+    guarded = [_guarded(array, index in flush) for index, array in enumerate(arrays)]
+    jit(kernel, [inner for _, inner in guarded], begin, end)
+    for index, (outer, inner) in enumerate(guarded):
+        start = inner.ctypes.data - outer.ctypes.data
+        _check_marks(np.delete(outer, range(start, start + inner.nbytes)), f"{kernel.name} argument {index}")
+    return [inner.copy() for _, inner in guarded]
+
+
+def _guarded(array: np.ndarray, flush: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Marked memory, and a copy of `array` inside: 64-byte aligned, or flush with the end, before a guard page."""
+    size = array.nbytes + 2 * GUARD
+    outer = _before_guard_page(size) if flush else np.empty(size + 64, np.uint8)
+    outer[:] = MARK
+    start = len(outer) - array.nbytes if flush else GUARD + -(outer.ctypes.data + GUARD) % 64
+    inner = outer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    inner[...] = array
+    return outer, inner
+
+
+def _before_guard_page(nbytes: int) -> np.ndarray:
+    size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    page = ctypes.c_void_p(whole.ctypes.data + size)
+    if libc.mprotect(page, ctypes.c_size_t(mmap.PAGESIZE), 0):
+        raise OSError(ctypes.get_errno(), "mprotect")
+    return whole[size - nbytes : size]
+
+
+def _check_marks(marks: np.ndarray, where: str) -> None:
+    assert (marks == MARK).all(), f"{where}: written outside its bytes"
+
+
+def _run_qemu(runs: Sequence[Run], isa: Isa, begin: int, end: int | None) -> list[list[np.ndarray]]:
+    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if qemu is None:
+        pytest.skip("qemu-aarch64-static is not installed")
+    kernels = {kernel.symbol: kernel for kernel, _ in runs}
+    order = list(kernels)
+    packed = [struct.pack("<q", len(runs))]
+    for kernel, arrays in runs:
+        limit = kernel.chunks if end is None else end
+        head = order.index(kernel.symbol), len(arrays), kernel.scratch, begin, limit
+        packed += [struct.pack("<5q", *head), *(struct.pack("<q", a.nbytes) + a.tobytes() for a in arrays)]
+    with tempfile.TemporaryDirectory() as folder:
+        program = _link_qemu(Path(folder), list(kernels.values()), isa)
+        done = subprocess.run([qemu, program], input=b"".join(packed), stdout=subprocess.PIPE, check=False)
+    assert done.returncode != 3, "a kernel wrote outside the bytes of an argument"
+    assert done.returncode == 0, f"qemu ended with {done.returncode}"
+    return _unpack(done.stdout, runs)
+
+
+def _link_qemu(folder: Path, kernels: list[Kernel], isa: Isa) -> Path:
+    names = [f"{kernel.symbol}{isa.suffix}" for kernel in kernels]
+    table = "".join(f"declare void @{name}()\n" for name in names)
+    table += f"@kernel_table = constant [{len(names)} x ptr] [{', '.join(f'ptr @{name}' for name in names)}]\n"
+    machine = llvm.Target.from_triple(isa.triple).create_target_machine(reloc="static")
+    module = llvm.parse_assembly(table, llvm.create_context())
+    parts = {"driver": _driver(), "kernels": codegen.emit_object(kernels, isa), "table": machine.emit_object(module)}
+    for name, content in parts.items():
+        (folder / f"{name}.o").write_bytes(content)
+    _zig("ld.lld", "-static", "-o", folder / "run", *(folder / f"{name}.o" for name in parts))
+    return folder / "run"
+
+
+@cache
+def _driver() -> bytes:
+    source = Path(__file__).with_name("qemu_driver.c")
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "driver.o"
+        flags = (
+            "-target",
+            "aarch64-freestanding",
+            "-O1",
+            "-ffreestanding",
+            "-fno-sanitize=all",
+            "-fno-stack-protector",
+        )
+        _zig("cc", *flags, "-c", source, "-o", target)
+        return target.read_bytes()
+
+
+def _run_wasm(runs: Sequence[Run], isa: Isa, begin: int, end: int | None) -> list[list[np.ndarray]]:
+    wasmtime = pytest.importorskip("wasmtime", reason="wasmtime is not installed")
+    config = wasmtime.Config()
+    config.wasm_relaxed_simd = True
+    store = wasmtime.Store(wasmtime.Engine(config))
+    module = wasmtime.Module(store.engine, _link_wasm([kernel for kernel, _ in runs], isa))
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    memory = exports["memory"]
+    results = []
+    for kernel, arrays in runs:
+        # Each run gets fresh pages behind all others, so that marks stay where they are.
+        sizes = [array.nbytes for array in arrays] + [kernel.scratch]
+        start = memory.data_len(store)
+        offsets = list(np.cumsum([start, *(-(-size // 64) * 64 + 2 * GUARD for size in sizes)]))
+        memory.grow(store, (int(offsets[-1]) - start) // 65536 + 1)
+        memory.write(store, bytes([MARK]) * (int(offsets[-1]) - start), start)
+        places = [int(offset) + GUARD for offset in offsets[:-1]]
+        for array, place in zip(arrays, places, strict=False):
+            memory.write(store, array.tobytes(), place)
+        function = exports[f"{kernel.symbol}{isa.suffix}"]
+        function(store, *places, begin, kernel.chunks if end is None else end)
+        out = np.frombuffer(memory.read(store, start, int(offsets[-1])), np.uint8)
+        results.append(_read_guarded(out, [p - start for p in places], sizes, arrays, kernel.name))
+    return results
+
+
+def _read_guarded(
+    memory: np.ndarray, places: list[int], sizes: list[int], arrays: Sequence[np.ndarray], name: str
+) -> list[np.ndarray]:
+    inside = np.zeros(len(memory), bool)
+    for place, size in zip(places, sizes, strict=True):
+        inside[place : place + size] = True
+    _check_marks(memory[~inside], name)
+    pieces = [memory[place : place + a.nbytes] for place, a in zip(places, arrays, strict=False)]
+    return [piece.copy().view(a.dtype).reshape(a.shape) for piece, a in zip(pieces, arrays, strict=True)]
+
+
+def _link_wasm(kernels: list[Kernel], isa: Isa) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "kernels.o", Path(folder) / "kernels.wasm"
+        source.write_bytes(codegen.emit_object(kernels, isa))
+        _zig("wasm-ld", "--no-entry", "--export-all", "-o", target, source)
+        return target.read_bytes()
+
+
+def _unpack(stream: bytes, runs: Sequence[Run]) -> list[list[np.ndarray]]:
+    results, at = [], 0
+    for _, arrays in runs:
+        results.append([])
+        for array in arrays:
+            piece = np.frombuffer(stream[at : at + array.nbytes], array.dtype)
+            results[-1].append(piece.reshape(array.shape).copy())
+            at += array.nbytes
+    assert at == len(stream)
+    return results
+
+
+def _zig(*arguments: object) -> None:
+    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
