@@ -12,7 +12,7 @@ def round_away(b: Builder, x: Value) -> Value:
 
 
 def rsqrt(b: Builder, x: Value) -> Value:
-    """1 / sqrt(x). At most 1 ULP."""
+    """1 / sqrt(x). At most 1.3 ULP."""
     return 1.0 / b.sqrt(x)
 
 

@@ -15,6 +15,7 @@ _HALF_PI_HIGH, _HALF_PI_LOW = 1.57079631090164184570, 1.58932547735281966916e-8
 # (asin(x) - x) / x³ in x², on |x| <= 1/2; (atan(x) - x) / x³ in x², on |x| <= tan(pi / 8) (Cephes asinf, atanf).
 _ASIN = (4.2163199048e-2, 2.4181311049e-2, 4.5470025998e-2, 7.4953002686e-2, 1.6666752422e-1)
 _ATAN = (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1)
+_HALF_PI_EXCESS = 4.37113883e-8  # what pi / 2 as an f32 is too large by
 _TAN_PI_8, _TAN_3PI_8 = 0.4142135623730950, 2.414213562373095
 
 
@@ -38,34 +39,34 @@ def tan(b: Builder, x: Value) -> Value:
 
 
 def asin(b: Builder, x: Value) -> Value:
-    """Cephes asinf: above 1/2 through asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]. At most 1.6 ULP."""
+    """Cephes asinf: above 1/2 through asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]. At most 2.3 ULP."""
     size = b.abs(x)
     large = size > 0.5
     angle = _half_angle(b, size, large)
-    return with_sign(b, b.select(large, pi / 2 - (angle + angle), angle), x)
+    return with_sign(b, b.select(large, pi / 2 - (angle + angle + _HALF_PI_EXCESS), angle), x)
 
 
 def acos(b: Builder, x: Value) -> Value:
-    """Through asin of the half angle outside [-1/2, 1/2]. NaN outside [-1, 1]. At most 1.6 ULP."""
+    """Through asin of the half angle outside [-1/2, 1/2]. NaN outside [-1, 1]. At most 1.2 ULP."""
     size = b.abs(x)
     large = size > 0.5
     angle = _half_angle(b, size, large)
     twice = angle + angle
-    # pi / 2 in two parts: one float alone is off by half an ULP of the small results.
-    near = (pi / 2) - (with_sign(b, angle, x) + 4.37113883e-8)
-    return b.select(large, b.select(x < 0.0, pi - (twice + 8.74227766e-8), twice), near)
+    near = pi / 2 - (with_sign(b, angle, x) + _HALF_PI_EXCESS)
+    return b.select(large, b.select(x < 0.0, pi - (twice + 2 * _HALF_PI_EXCESS), twice), near)
 
 
 def atan(b: Builder, x: Value) -> Value:
-    """Cephes atanf: reduction at tan(pi/8) and tan(3 pi/8), one division. At most 1.6 ULP."""
+    """Cephes atanf: reduction at tan(pi/8) and tan(3 pi/8), one division. At most 1.9 ULP."""
     size = b.abs(x)
     middle, large = size > _TAN_PI_8, size > _TAN_3PI_8
     top = b.select(large, -1.0, b.select(middle, size - 1.0, size))
     bottom = b.select(large, size, b.select(middle, size + 1.0, 1.0))
-    start = b.select(large, b.constant(pi / 2, "f32", x.lanes), b.select(middle, _f32(b, pi / 4, x), 0.0))
+    quarters = b.select(large, _f32(b, 2.0, x), b.select(middle, _f32(b, 1.0, x), 0.0))
     t = top / bottom
     square = t * t
-    return with_sign(b, start + b.fma(horner(b, square, _ATAN) * square, t, t), x)
+    low = b.fma(horner(b, square, _ATAN) * square, t, quarters * (-_HALF_PI_EXCESS / 2))
+    return with_sign(b, quarters * (pi / 4) + (t + low), x)
 
 
 def atan2(b: Builder, y: Value, x: Value) -> Value:
