@@ -43,7 +43,7 @@ class Memory(Conversion):
         mask = mask if mask is not None else self.mask(count, lanes)  # type: ignore[arg-type]
         stored = _stored(ref.element)
         kind, zero = self.type(stored, lanes), self.constant(0, stored, lanes).ir
-        loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, [zero], align)  # type: ignore[call-arg]
+        loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, align, pass_thru=zero)
         return self._loaded(loaded, ref.element, lanes)
 
     def vstore(

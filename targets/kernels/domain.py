@@ -1,0 +1,117 @@
+"""Which elements a reduction folds together, and which results they give, for row-major tensors and panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import Signedness
+from xdsl.ir import Attribute
+
+from sparsec.ir import Panel, TensorType
+from sparsec.ir.dims import ceildiv
+from sparsec.targets.kernels.fold import Segment
+from sparsec.targets.kernels.space import Space, Strides, row_major
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Loops over the results, with the strides of the input and of the result, and what each result folds.
+
+    `along`: the innermost dimension in memory is folded; else it is kept.
+    """
+
+    kept: Space
+    segments: tuple[Segment, ...]
+    along: bool
+    stride: int = 1
+
+    @property
+    def count(self) -> int:
+        """Elements folded for one result."""
+        return sum(segment.count for segment in self.segments)
+
+
+def element_name(element: Attribute) -> str:
+    """The builder's name of an element type."""
+    text = str(element)
+    signedness = getattr(getattr(element, "signedness", None), "data", None)
+    return f"u{text[2:]}" if signedness == Signedness.UNSIGNED else text
+
+
+def domain(
+    x: TensorType, y: TensorType | None, axes: Sequence[int], keepdims: bool = True, places: bool = False
+) -> Domain:
+    """The domain of a reduction of `x` over `axes`; `y` is the type of the result (None: as large as the input).
+
+    With `places` the one reduced loop counts elements, and `stride` is apart.
+    """
+    sizes, strides, folded = _physical(x, axes)
+    kept = [axis for axis in range(len(sizes)) if axis not in folded]
+    target = strides if y is None else _result_strides(x, y, axes, len(sizes))
+    space = Space(
+        tuple(sizes[axis] for axis in kept),
+        (tuple(strides[axis] for axis in kept), tuple(target[axis] for axis in kept)),
+    ).merged()
+    segments = _segments(x, sizes, strides, folded)
+    along = _innermost(sizes) in folded or not space.sizes
+    stride = 1
+    if places:
+        ((size, stride),) = segments[0].loops or ((1, 1),)
+        segments = (Segment(0, ((size, 1),)),)
+        along = stride == 1
+    return Domain(space, segments, along, stride)
+
+
+def _physical(x: TensorType, axes: Sequence[int]) -> tuple[tuple[int, ...], Strides, set[int]]:
+    """Sizes and strides in memory and the reduced dimensions, with [N, T, C, P] for panels."""
+    if x.panel is None:
+        shape = x.static_shape
+        return shape, row_major(shape), set(axes)
+    n, c, h, _ = x.static_shape
+    shape = (n, int(ceildiv(h, x.panel.rows)), c, x.panel.stride)  # pyright: ignore[reportArgumentType]
+    places = {0: {0}, 1: {2}, 2: {1, 3}, 3: {1, 3}}
+    return shape, row_major(shape), set().union(*(places[axis] for axis in axes))
+
+
+def _result_strides(x: TensorType, y: TensorType, axes: Sequence[int], rank: int) -> Strides:
+    """Strides of the result in the input's physical dimensions, 0 in the reduced ones."""
+    shape = [1 if axis in axes else dim for axis, dim in enumerate(x.static_shape)]
+    if x.panel is None:
+        return row_major(shape)
+    if y.panel is not None:
+        return row_major([int(dim) for dim in y.physical_shape])  # pyright: ignore[reportArgumentType]
+    if not set(axes) & {2, 3} and tuple(shape[2:]) != (1, 1):
+        raise ValueError(f"a reduction of {x} over axes {list(axes)} should give panels, not {y}")
+    return (shape[1], 0, 1, 0)
+
+
+def _segments(x: TensorType, sizes: Sequence[int], strides: Strides, folded: set[int]) -> tuple[Segment, ...]:
+    if x.panel is None or 3 not in folded:
+        return (Segment(0, _loops(sizes, strides, folded)),)
+    return _panel_segments(x.static_shape, x.panel, sizes, strides, folded)
+
+
+def _panel_segments(
+    shape: Sequence[int], panel: Panel, sizes: Sequence[int], strides: Strides, folded: set[int]
+) -> tuple[Segment, ...]:
+    """The panels with all their rows, then the last one of each image where it has fewer; never the padding."""
+    height, width = shape[2:]
+    whole, rest = height // panel.rows, height % panel.rows
+    parts = ((whole, panel.rows * width, 0), (1 if rest else 0, rest * width, whole * strides[1]))
+    return tuple(
+        Segment(offset, _loops((sizes[0], count, sizes[2], pixels), strides, folded))
+        for count, pixels, offset in parts
+        if count
+    )
+
+
+def _loops(sizes: Sequence[int], strides: Strides, folded: set[int]) -> tuple[tuple[int, int], ...]:
+    axes = sorted(folded)
+    merged = Space(tuple(sizes[axis] for axis in axes), (tuple(strides[axis] for axis in axes),)).merged()
+    return tuple(zip(merged.sizes, merged.strides[0], strict=True))
+
+
+def _innermost(sizes: Sequence[int]) -> int:
+    """The last dimension of more than one element; -1 where there is none."""
+    return max((axis for axis, size in enumerate(sizes) if size != 1), default=-1)

@@ -1,0 +1,108 @@
+"""Runs ops of the tensor IR through a family of kernels, and compares with the interpreter's meaning.
+
+    case = Case(lambda x, y: MapOp([x, y], body), [x, y], panels=Panel(2, 16))
+    check(map.lower, [case, ...], isa)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from kernel_runner import run_kernels
+from xdsl.ir import Operation, SSAValue
+from xdsl.utils.test_value import create_ssa_value
+
+from sparsec.interpreter import evaluate_op, logical, physical
+from sparsec.ir import Panel, PanelAttr, TensorType, type_of
+from sparsec.ir.types import element_of
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.call import Call, Packed
+from sparsec.weights import WeightStore
+
+Lower = Callable[[Operation, WeightStore], list[Call]]
+
+
+@dataclass
+class Case:
+    """An op over `arrays`; those named in `constants` are weights. 4-D f32 values of at least `panels` are in panels."""
+
+    build: Callable[..., Operation]
+    arrays: Sequence[np.ndarray]
+    constants: Sequence[int] = ()
+    panels: Panel | None = None
+    panelled: Sequence[int] | None = None  # which operands are in panels; default: those with the first one's (H, W)
+    result_in_panels: bool = True
+    rtol: float = 2e-6
+    atol: float = 5e-6
+    label: str = ""
+    weights: WeightStore = field(default_factory=WeightStore)
+
+    def __post_init__(self) -> None:
+        values = [self._operand(index, array) for index, array in enumerate(self.arrays)]
+        self.op = self.build(*values)
+        if self.panels and self.result_in_panels:
+            for result in self.op.results:
+                result._type = type_of(result).with_encoding(PanelAttr(self.panels))
+        self.op.verify()
+
+    def expected(self) -> list[np.ndarray]:
+        with np.errstate(all="ignore"):
+            return evaluate_op(self.op, list(self.arrays), self.weights)
+
+    def _operand(self, index: int, array: np.ndarray) -> SSAValue:
+        if index in self.constants:
+            return self.weights.add(f"w{index}", array).result
+        type_ = TensorType(array.shape, element_of(array.dtype))
+        spatial = self.arrays[0].shape[-2:]
+        same = array.ndim == 4 and array.shape[-2:] == spatial and index not in self.constants
+        if self.panels and (same if self.panelled is None else index in self.panelled):
+            type_ = type_.with_encoding(PanelAttr(self.panels))
+        return create_ssa_value(type_)
+
+
+def check(lower: Lower, cases: Sequence[Case], isa: Isa, flush: bool = True) -> None:
+    """Each case's op, lowered and run on `isa`, gives what the interpreter gives."""
+    calls = []
+    for case in cases:
+        (call,) = lower(case.op, case.weights)
+        calls.append(call)
+    runs = [(call.kernel, _memory(case, call)) for case, call in zip(cases, calls, strict=True)]
+    ends = tuple(range(max(len(arrays) for _, arrays in runs))) if flush else ()
+    outputs = run_kernels(runs, isa, flush=ends)
+    for case, call, memory in zip(cases, calls, outputs, strict=True):
+        got = [logical(memory[index], type_of(_value(call, index))) for index in call.writes]
+        for have, want in zip(got, case.expected(), strict=True):
+            _compare(have, want, case, f"{call.kernel.name} {case.label} {[a.shape for a in case.arrays]}")
+
+
+def _memory(case: Case, call: Call) -> list[np.ndarray]:
+    operands = dict(zip(case.op.operands, case.arrays, strict=True))
+    arrays = []
+    for index, argument in enumerate(call.arguments):
+        if isinstance(argument, Packed):
+            arrays.append(np.ascontiguousarray(argument.build()))
+        elif index in call.writes:
+            type_ = type_of(argument)
+            count = int(type_.nbytes)  # pyright: ignore[reportArgumentType]
+            arrays.append(np.full(count, 0xFF, np.uint8).view(type_.dtype))
+        else:
+            arrays.append(physical(operands[argument], type_of(argument)))
+    return arrays
+
+
+def _value(call: Call, index: int) -> SSAValue:
+    value = call.arguments[index]
+    assert isinstance(value, SSAValue)
+    return value
+
+
+def _compare(have: np.ndarray, want: np.ndarray, case: Case, where: str) -> None:
+    if want.dtype.kind == "f":
+        np.testing.assert_allclose(have, want, rtol=case.rtol, atol=case.atol, err_msg=where)
+    else:
+        np.testing.assert_array_equal(have, want, err_msg=where)
+
+
+__all__ = ["Case", "check"]
