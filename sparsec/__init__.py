@@ -1,1 +1,60 @@
-"""sparsec: a sparse compiler for neural networks."""
+"""sparsec: a sparse compiler for neural networks.
+
+    import sparsec
+    program = sparsec.compile("model.onnx", target="host", shapes={"x": (1, 3, 224, 224)})
+    y, = program(x)
+    program.save("model.so"); program = sparsec.load("model.so")
+"""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsec.program import Program
+
+__version__ = "0.1.0"
+
+
+def compile(
+    model: str | PathLike[str],
+    target: str = "host",
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    threads: int = 1,
+    **options: Any,
+) -> Program:
+    """Compile an ONNX file and load the result; `save` keeps it.
+
+    `shapes` fixes inputs by name, `dims` symbolic dimensions by name; `options` are the other fields of
+    `sparsec.compile.Options` (formats, verify). Raises the errors of `sparsec.errors`.
+    """
+    from sparsec.compile import Options, compile_file
+    from sparsec.program import load
+
+    settings = Options(target, shapes or {}, dims or {}, threads, **options)
+    folder = tempfile.TemporaryDirectory(prefix="sparsec-")
+    result = compile_file(Path(model), Path(folder.name) / _artifact_name(Path(model), target), settings)
+    program = load(result.output)
+    weakref.finalize(program, folder.cleanup)
+    return program
+
+
+def load(path: str | PathLike[str]) -> Program:
+    """Load an artifact that `compile` or the command line made."""
+    from sparsec.program import load
+
+    return load(Path(path))
+
+
+def _artifact_name(model: Path, target: str) -> str:
+    return model.stem + (".wasm" if target.startswith("wasm") else ".so")
+
+
+__all__ = ["__version__", "compile", "load"]

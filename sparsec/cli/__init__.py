@@ -1,0 +1,5 @@
+"""The command line: `sparsec check | compile | run | bench | explain | prune | opt | targets | doctor`."""
+
+from sparsec.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,63 @@
+"""`sparsec bench`: the latency of an artifact or model, alternating with onnxruntime where asked."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from sparsec.bench import Measurement, measure
+from sparsec.cli import options
+from sparsec.cli.run import read_inputs
+from sparsec.compile import Options, compile_file
+from sparsec.errors import TargetError, UsageError
+from sparsec.program import load
+from sparsec.verify import onnxruntime_session
+
+
+@click.command("bench")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--vs", type=click.Choice(["onnxruntime"]), help="Alternate with this engine and print the ratio.")
+@click.option("--model", type=click.Path(path_type=Path), help="The ONNX model of an artifact, for --vs.")
+@click.option("--target", default="host", show_default=True, help="Target, when FILE is a model.")
+@options.shape_options
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--time", "seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds to measure.")
+@click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
+@options.as_json
+def command(file, vs, model, target, shapes, dims, threads, seconds, source, as_json) -> None:
+    """Measure FILE, an artifact or an ONNX model: median, best and worst time of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        if file.suffix == ".onnx":
+            model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
+            file = Path(folder) / "model.so"
+            with options.progress() as progress:
+                compile_file(model, file, settings, progress)
+        program = load(file)
+        inputs = read_inputs(program, source, seed=0)
+        engines = {"sparsec": lambda: program.run(**inputs)}
+        if vs:
+            engines[vs] = _peer(model, inputs, threads)
+        _report(measure(engines, seconds), as_json)
+
+
+def _peer(model: Path | None, inputs, threads: int):
+    if model is None:
+        raise UsageError("--vs needs the ONNX model: bench model.onnx, or give it with --model")
+    session = onnxruntime_session(model, threads)
+    if session is None:
+        raise TargetError("onnxruntime is not installed, or does not run this model: pip install onnxruntime")
+    return lambda: session(inputs)
+
+
+def _report(results: list[Measurement], as_json: bool) -> None:
+    ratio = results[1].median / results[0].median if len(results) > 1 else None
+    if as_json:
+        data = {r.name: {"median_ms": r.median * 1e3, "min_ms": r.best * 1e3, "runs": r.runs} for r in results}
+        options.emit_json({**data, **({"ratio": ratio} if ratio else {})})
+        return
+    rows = [(r.name, r.median * 1e3, r.best * 1e3, r.worst * 1e3, r.runs) for r in results]
+    options.table("latency", ("engine", "median ms", "min ms", "max ms", "runs"), rows)
+    if ratio:
+        click.echo(f"sparsec is {ratio:.2f}× as fast as {results[1].name}")

@@ -1,0 +1,62 @@
+"""`sparsec explain`: why each layer runs as it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sparsec.cli import options
+from sparsec.errors import UsageError
+from sparsec.program import load
+
+
+@click.command("explain")
+@options.artifact_argument
+@click.argument("layer", required=False)
+@options.as_json
+def command(artifact, layer, as_json) -> None:
+    """Print what ARTIFACT decided: all layers, or one LAYER with every alternative."""
+    layers = load(artifact).manifest["layers"]
+    if layer is not None:
+        layers = [entry for entry in layers if layer in (entry["node"], entry["step"])]
+        if not layers:
+            raise UsageError(f"{artifact} has no layer called {layer!r}: `sparsec explain {artifact}` lists them")
+    if as_json:
+        options.emit_json(layers)
+    elif layer is not None:
+        _detail(layers[0])
+    else:
+        _overview(layers)
+
+
+def _overview(layers: list[dict[str, Any]]) -> None:
+    rows = [_row(entry) for entry in layers if "alternatives" in entry]
+    options.table(
+        "layers with weights", ("node", "shape", "pattern", "density", "format", "kernel", "predicted ms", "why"), rows
+    )
+
+
+def _row(entry: dict[str, Any]) -> tuple:
+    shape = "x".join(map(str, entry["shape"]))
+    return (
+        entry["node"],
+        shape,
+        entry["pattern"],
+        round(entry["density"], 3),
+        entry["format"],
+        entry["row"],
+        round(entry["seconds"] * 1e3, 3),
+        entry["reason"],
+    )
+
+
+def _detail(entry: dict[str, Any]) -> None:
+    click.echo(f"{entry['node']} ({entry['op']}): kernel {entry['kernel']}")
+    if "alternatives" not in entry:
+        click.echo("It has no weights, so there is one way to run it.")
+        return
+    click.echo(f"weights {'x'.join(map(str, entry['shape']))}, {entry['pattern']}, density {entry['density']:.3f}")
+    rows = [(a["row"], a["format"], a["seconds"] * 1e3, a["reason"]) for a in entry["alternatives"]]
+    options.table("alternatives, cheapest first", ("kernel", "format", "predicted ms", "reason"), rows)
+    click.echo(f"chosen: {entry['row']}: {entry['reason']}")

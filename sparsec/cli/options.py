@@ -1,0 +1,86 @@
+"""Options and output that several verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+stderr = Console(stderr=True)
+# A table on stdout keeps its columns when it is piped; 100 columns where there is no terminal.
+stdout = Console(width=None if Console().is_terminal else 100)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
+
+
+def shape_options(command: Callable) -> Callable:
+    """`--shape x=1x3x224x224` and `--dim batch=1`, as the parameters `shapes` and `dims` (dicts)."""
+    command = click.option(
+        "--shape", "shapes", multiple=True, metavar="NAME=AxBxC", callback=_parse_shapes, help="Shape of an input."
+    )(command)
+    return click.option(
+        "--dim", "dims", multiple=True, metavar="SYMBOL=N", callback=_parse_dims, help="Size of a symbolic dimension."
+    )(command)
+
+
+def _parse_shapes(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    return {name: _sizes(text, size.split("x")) for text in texts for name, size in [_split(text)]}
+
+
+def _parse_dims(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, int]:
+    return {name: _sizes(text, [size])[0] for text in texts for name, size in [_split(text)]}
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, equals, size = text.rpartition("=")
+    if not (name and equals and size):
+        raise click.BadParameter(f"{text!r} should look like name=1x3x224x224 or name=128")
+    return name, size
+
+
+def _sizes(text: str, sizes: Sequence[str]) -> tuple[int, ...]:
+    try:
+        result = tuple(int(size) for size in sizes)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} has a size that is not a number") from None
+    if any(size < 1 for size in result):
+        raise click.BadParameter(f"{text!r} has a size below 1")
+    return result
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, as a function of (what is done, how many are done, of how many); quiet off a terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("start", total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield report
+
+
+def emit_json(data: Any) -> None:
+    """Print `data` as JSON on stdout."""
+    click.echo(json.dumps(data, indent=2, default=str))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on stdout; columns that hold numbers are aligned right."""
+    view = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) for row in rows)
+        view.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    stdout.print(view)

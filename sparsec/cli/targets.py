@@ -1,0 +1,19 @@
+"""`sparsec targets`: what can be compiled for."""
+
+from __future__ import annotations
+
+import click
+
+from sparsec.cli import options
+from sparsec.targets.registry import TARGETS
+
+
+@click.command("targets")
+@options.as_json
+def command(as_json) -> None:
+    """List the targets and how to refine them."""
+    if as_json:
+        options.emit_json({name: about for name, about in TARGETS.items()})
+        return
+    options.table("targets", ("name", "what it makes"), list(TARGETS.items()))
+    click.echo("\nRefine a target by a CPU that LLVM knows and by features: x86:znver5, arm:cortex-a76+dotprod, wasm+relaxed-simd.")

@@ -1,0 +1,91 @@
+"""Comparing an artifact with its references: sparsec's interpreter, and onnxruntime where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sparsec.errors import AccuracyError
+from sparsec.target import Port
+
+TOLERANCE = 1e-4
+# Accumulating thousands of products in another order moves results of deep models by more than TOLERANCE.
+LONG_SUMS_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The largest error of one output against one reference, relative to |reference| + rms(reference)."""
+
+    output: str
+    reference: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance
+
+
+def random_inputs(ports: Sequence[Port], seed: int = 0) -> dict[str, np.ndarray]:
+    """Standard normal reals, zeros and ones for whole numbers and booleans (valid as indices and masks)."""
+    rng = np.random.default_rng(seed)
+
+    def draw(port: Port) -> np.ndarray:
+        if np.dtype(port.dtype).kind == "f":
+            return rng.standard_normal(port.shape).astype(port.dtype)
+        return rng.integers(0, 2, port.shape).astype(port.dtype)
+
+    return {port.name: draw(port) for port in ports}
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """max |actual − expected| / (|expected| + rms(expected)); infinite where one is finite and the other is not."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if same.all():
+        return 0.0
+    finite = np.isfinite(b)
+    rms = np.sqrt(np.mean(np.square(b[finite]))) if finite.any() else 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.where(same, 0.0, np.abs(a - b) / (np.abs(b) + rms))
+    return float(np.nan_to_num(error, nan=np.inf).max())
+
+
+def compare(
+    outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], reference: str, tolerance: float
+) -> list[Comparison]:
+    """One comparison for each output that the reference has."""
+    pairs = ((name, outputs[name], expected[name]) for name in expected)
+    return [Comparison(name, reference, relative_error(got, want), tolerance) for name, got, want in pairs]
+
+
+def check(comparisons: Sequence[Comparison]) -> None:
+    """Raises AccuracyError that lists every output beyond its tolerance."""
+    failed = [c for c in comparisons if not c.passed]
+    if failed:
+        lines = [f"  {c.output}: {c.error:.2e} from {c.reference}, allowed {c.tolerance:.0e}" for c in failed]
+        raise AccuracyError("outputs differ from the reference\n" + "\n".join(lines))
+
+
+def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None:
+    """`model` in onnxruntime as a function of inputs by name, or None where onnxruntime is not installed or refuses it."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    settings.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+    except Exception:  # onnxruntime raises its own family of exceptions for whatever it does not support
+        return None
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -1,0 +1,13 @@
+"""AArch64 targets."""
+
+from __future__ import annotations
+
+from sparsec.targets.cost import shipped
+from sparsec.targets.isa import NEON, refine
+from sparsec.targets.native import NativeTarget
+
+
+def arm(text: str, cpu: str, features: tuple[str, ...]) -> NativeTarget:
+    """NEON code for AArch64 Linux, tuned for `cpu`."""
+    isa = refine(NEON, cpu, features)
+    return NativeTarget(text, (isa,), shipped(isa))

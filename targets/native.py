@@ -1,0 +1,85 @@
+"""CPU targets: which kernels run an op, in which layout, and how the code becomes an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xdsl.ir import Operation
+
+from sparsec.errors import SparsecError, UsageError
+from sparsec.ir import Panel, PanelAttr, node_name
+from sparsec.target import Candidate, Plan, Target
+from sparsec.targets import codegen
+from sparsec.targets.cost import CostModel
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.call import Call
+from sparsec.targets.kernels.table import family_of
+from sparsec.targets.link import link
+from sparsec.weights import WeightStore
+
+TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.emit_assembly}
+
+
+class NativeTarget(Target):
+    """A CPU (or WebAssembly) with one or more instruction sets, best first, that share layouts and weights."""
+
+    def __init__(self, name: str, isas: Sequence[Isa], cost: CostModel):
+        self.name, self.isas, self.cost = name, tuple(isas), cost
+
+    def panel(self, height: int, width: int) -> PanelAttr | None:
+        if height * width == 1:
+            return None
+        rows = min(range(1, height + 1), key=lambda rows: _panel_cost(rows, height, width))
+        return PanelAttr(Panel(rows, _stride(rows, width)))
+
+    def takes_panels(self, op: Operation) -> bool:
+        family = family_of(op)
+        return family is not None and family.takes_panels(op)
+
+    def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
+        family = family_of(op)
+        return [] if family is None else family.candidates(op, weights, self)
+
+    def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
+        """The kernel calls that compute `op`, whose layouts and kernel are chosen."""
+        family = family_of(op)
+        if family is None:
+            raise SparsecError(f"{self.name} has no kernel for {op.name} ({node_name(op)})")
+        return family.lower(op, weights)
+
+    def build(self, plan: Plan, kernels: Sequence[Kernel], weights: Path, output: Path, emit: str) -> None:
+        if emit in TEXTS:
+            output.write_text(TEXTS[emit](kernels, self.isas[0]))
+            return
+        objects: Mapping[str, bytes] = {isa.name: codegen.emit_object(kernels, isa) for isa in self.isas}
+        link(plan, objects, self.isas, weights, output, emit)
+
+    @property
+    def default_emit(self) -> str:
+        return "wasm" if self.isas[0].wasm else "so"
+
+    def check_emit(self, emit: str) -> None:
+        """Raises UsageError for an output that the target cannot make."""
+        allowed = (self.default_emit, *(() if self.isas[0].wasm else ("obj",)), *TEXTS)
+        if emit not in allowed:
+            raise UsageError(f"--emit {emit} is not for {self.name}: use {', '.join(allowed)}")
+
+
+def _stride(rows: int, width: int) -> int:
+    """Floats in a channel of a panel: whole 64-byte lines, so that each channel starts on one."""
+    return -(-rows * width // 16) * 16
+
+
+def _panel_cost(rows: int, height: int, width: int) -> float:
+    """Padding, times what each non-zero costs beyond its multiply-adds.
+
+    A non-zero takes one broadcast and one offset load for `vectors` multiply-adds; beyond 8 vectors (or 15, which
+    leave no registers) shorter blocks of K cost what wider panels gain.
+    """
+    stride = _stride(rows, width)
+    vectors = stride / 16
+    padding = -(-height // rows) * stride / (height * width)
+    too_wide = vectors > 15 and rows > 1
+    return float("inf") if too_wide else padding * (1 + 1.5 / min(vectors, 8))

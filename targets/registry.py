@@ -1,0 +1,33 @@
+"""Targets by the names that users give them."""
+
+from __future__ import annotations
+
+from sparsec.errors import TargetError, UsageError
+from sparsec.targets.arm import arm
+from sparsec.targets.native import NativeTarget
+from sparsec.targets.wasm import wasm
+from sparsec.targets.x86 import host, x86
+
+_MAKERS = {"host": host, "x86": x86, "arm": arm, "wasm": wasm}
+
+TARGETS = {
+    "host": "the CPU of this machine, with a cost model measured on it",
+    "x86": "x86-64 Linux: AVX-512 and AVX2 code in one library, chosen at run time; x86:CPU makes one of them",
+    "arm": "AArch64 Linux with NEON",
+    "wasm": "WebAssembly with 128-bit SIMD",
+    "wasm+relaxed-simd": "WebAssembly with relaxed SIMD (fused multiply-add)",
+}
+
+
+def parse_target(text: str) -> NativeTarget:
+    """The target that `name[:cpu][+feature...]` means. Raises UsageError, or TargetError where it does not exist here."""
+    head, *features = text.split("+")
+    name, _, cpu = head.partition(":")
+    if name == "cuda":
+        raise TargetError("this version of sparsec has no cuda back end")
+    if name not in _MAKERS:
+        raise UsageError(f"no target called {name!r}: use one of {', '.join(_MAKERS)}")
+    return _MAKERS[name](text, cpu, tuple(f"+{feature}" for feature in features))
+
+
+__all__ = ["TARGETS", "NativeTarget", "parse_target"]
