@@ -21,7 +21,7 @@ class Builder(Memory):
 
     @contextmanager
     def function(
-        self, symbol: str, arguments: Sequence[str], alignments: Sequence[int] = ()
+        self, symbol: str, arguments: Sequence[str], alignments: Sequence[int] = (), in_place: bool = False
     ) -> Iterator[tuple[list[Ref], Ref, Value, Value]]:
         """A kernel `symbol` + the ISA's suffix: gives the references of its arguments, its scratch, begin and end.
 
@@ -33,7 +33,7 @@ class Builder(Memory):
             signature = ir.FunctionType.get([*pointers, *[self.type("i64")] * 2], [])
             with ir.InsertionPoint(self.module.body):
                 function = func.FuncOp(f"{symbol}{self.isa.suffix}", signature)
-            self._describe(function, [*alignments, *[0] * (len(arguments) - len(alignments)), 64])
+            self._describe(function, [*alignments, *[0] * (len(arguments) - len(alignments)), 64], in_place)
             entry = self._entry = function.add_entry_block()
             self._constants.clear()
             *pointers, begin, end = entry.arguments
@@ -94,18 +94,19 @@ class Builder(Memory):
         call = llvm.CallIntrinsicOp(self.type(element, lanes), name, [x.ir for x in operands], [], [])
         return Value(self, call.results, element, lanes)
 
-    def _describe(self, function: func.FuncOp, alignments: Sequence[int]) -> None:
+    def _describe(self, function: func.FuncOp, alignments: Sequence[int], in_place: bool) -> None:
         unit = ir.UnitAttr.get()
-        pointers: list[dict[str, ir.Attribute]] = [{"llvm.noalias": unit, "llvm.nocapture": unit} for _ in alignments]
+        facts = ("llvm.nocapture",) if in_place else ("llvm.noalias", "llvm.nocapture")
+        pointers: list[dict[str, ir.Attribute]] = [dict.fromkeys(facts, unit) for _ in alignments]
         for attributes, align in zip(pointers, alignments, strict=True):
             if align:
                 attributes["llvm.align"] = ir.IntegerAttr.get(self.type("i64"), align)
         function.arg_attrs = [ir.DictAttr.get(attributes) for attributes in [*pointers, {}, {}]]
-        facts: list[ir.Attribute] = [ir.StringAttr.get("nounwind")]
+        options: list[ir.Attribute] = [ir.StringAttr.get("nounwind")]
         if self.isa.x86:  # else LLVM splits 512-bit vectors where it thinks that they lower the clock
             width = "prefer-vector-width", str(self.isa.lanes * 32)
-            facts.append(ir.ArrayAttr.get([ir.StringAttr.get(x) for x in width]))
-        function.attributes["passthrough"] = ir.ArrayAttr.get(facts)
+            options.append(ir.ArrayAttr.get([ir.StringAttr.get(x) for x in width]))
+        function.attributes["passthrough"] = ir.ArrayAttr.get(options)
 
     def _carried(self, carry: list[Value] | None) -> list[Value]:
         """The carried values; numbers in the list become index or f32 constants."""
