@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import Signedness
@@ -11,7 +11,12 @@ from xdsl.ir import Attribute
 from sparsec.ir import Panel, TensorType
 from sparsec.ir.dims import ceildiv
 from sparsec.targets.kernels.fold import Segment
-from sparsec.targets.kernels.space import Space, Strides, row_major
+from sparsec.targets.builder import Builder, Index
+from sparsec.targets.kernels.space import Blocks, Space, Strides, dot, nest, row_major, split, sweep
+
+CHUNK = 16384  # elements read by a chunk, about: a few microseconds
+SLOTS = 4  # vectors of results that are folded at once across the reduced dimensions
+Visit = Callable[[list[Index], list[Index], "int | None"], None]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,36 @@ class Domain:
     def count(self) -> int:
         """Elements folded for one result."""
         return sum(segment.count for segment in self.segments)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The results, dealt out as chunks."""
+        multiple = 1 if self.along else 16 * SLOTS
+        return split(self.kept.sizes, max(multiple, CHUNK // max(self.count, 1)), multiple)
+
+    def visit(self, b: Builder, chunk: Index, visit: Visit) -> None:
+        """Calls `visit(offsets, at, count)` for the results of a chunk: the operands' offsets of one result (`along`), or
+        of a row, of which the vectors that start at `at` are wanted, `count` elements of each (None: all lanes).
+        """
+        sizes = self.kept.sizes
+        with self.blocks.chunk(b, chunk) as (indices, start, stop):
+            inner = sizes[len(indices) + 1 :]
+            if self.along:
+                with b.loop(start, stop) as i, nest(b, inner) as rest:
+                    visit(self._offsets([*indices, i, *rest]), [0], None)
+            elif inner:
+                with b.loop(start, stop) as i, nest(b, inner[:-1]) as rest:
+                    self._row(b, self._offsets([*indices, i, *rest]), None, visit)
+            else:
+                self._row(b, self._offsets(indices), (start, stop), visit)
+
+    def _offsets(self, indices: Sequence[Index]) -> list[Index]:
+        """Where each operand stands; dimensions without an index count as at their start."""
+        return [dot(indices[: len(strides)], strides[: len(indices)]) for strides in self.kept.strides]
+
+    def _row(self, b: Builder, offsets: list[Index], within: tuple[Index, Index] | None, visit: Visit) -> None:
+        lanes, size = b.isa.lanes, self.kept.sizes[-1]
+        sweep(b, size, lanes, SLOTS, lambda at, count: visit(offsets, at, count), within=within)
 
 
 def element_name(element: Attribute) -> str:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import reduce
 from math import prod
 
-from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.builder import Builder, Index, Value
 from sparsec.targets.builder import elements as element_types
 from sparsec.targets.kernels.space import sweep
-
-Term = Callable[[Value, Value | None], Value]
 
 LONG = 1024  # terms that one accumulator may add up before it is added to an outer one; bounds the error of long sums
 
@@ -57,7 +55,7 @@ class Fold:
 
     def step(self, b: Builder, state: list[Value], x: Value, place: Value | None, mask: Value | None) -> list[Value]:
         """The state after `x`; lanes outside the mask keep theirs."""
-        if mask is not None and self._identity != 0:
+        if mask is not None:
             x = b.select(mask, x, b.constant(self._identity, self.element, x.lanes))
         match self.kind:
             case "sum":
@@ -139,10 +137,12 @@ def walk(
         walk(b, Segment(0, tuple(rest)), step, unroll, lambda at, count: visit([j + base for j in at], count), carry)
 
 
-def fold_along(b: Builder, fold: Fold, x: Ref, segments: Sequence[Segment], term: Term | None = None) -> Value:
+def fold_along(
+    b: Builder, fold: Fold, segments: Sequence[Segment], load: Callable[[Index, int | None], Value]
+) -> Value:
     """The scalar result over all elements of `segments`, whose innermost loops are contiguous.
 
-    `term(value, mask)` is what is folded for a vector of elements; the mask is None but in tails.
+    `load(offset, count)` gives a vector of elements, of which the first `count` matter (None: all).
     """
     lanes = b.isa.lanes
     carry = [value for _ in range(fold.accumulators) for value in fold.start(b, lanes)]
@@ -151,8 +151,7 @@ def fold_along(b: Builder, fold: Fold, x: Ref, segments: Sequence[Segment], term
     def visit(offsets: list[Index], count: int | None) -> None:
         mask = b.mask(count, lanes) if count is not None else None
         for slot, offset in enumerate(offsets):
-            value = b.vload(x, offset, count)
-            value = term(value, mask) if term else value
+            value = load(offset, count)
             place = b.broadcast(b.convert(b.as_index(offset), "i32"), lanes) + b.iota("i32") if fold.places else None
             part = slice(slot * width, (slot + 1) * width)
             carry[part] = fold.step(b, carry[part], value, place, mask)
@@ -164,9 +163,10 @@ def fold_along(b: Builder, fold: Fold, x: Ref, segments: Sequence[Segment], term
 
 
 def fold_across(
-    b: Builder, fold: Fold, segments: Sequence[Segment], loads: Callable[[Index], list[Value]], lanes: int, slots: int
+    b: Builder, fold: Fold, segments: Sequence[Segment], load: Callable[[Index], list[Value]], slots: int
 ) -> list[Value]:
-    """The results in `slots` independent vectors of `lanes`: `loads(offset)` gives what each folds at a reduced offset."""
+    """The results in `slots` independent vectors: `load(offset)` gives what each of them folds at a reduced offset."""
+    lanes = b.isa.lanes
     start = [b.constant(0, "i32", lanes)] if fold.places else []
     carry = [value for _ in range(slots) for value in [fold.start(b, lanes)[0], *start]]
     width = len(carry) // slots
@@ -174,7 +174,7 @@ def fold_across(
     def visit(offsets: list[Index], _count: int | None) -> None:
         for offset in offsets:
             place = b.broadcast(b.convert(b.as_index(offset), "i32"), lanes) if fold.places else None
-            for slot, value in enumerate(loads(offset)):
+            for slot, value in enumerate(load(offset)):
                 part = slice(slot * width, (slot + 1) * width)
                 carry[part] = fold.step(b, carry[part], value, place, None)
 

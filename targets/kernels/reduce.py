@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,12 +14,8 @@ from sparsec.targets.builder import elements as element_types
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.domain import Domain, domain, element_name
-from sparsec.targets.kernels.fold import Fold, Segment, fold_across, fold_along
-from sparsec.targets.kernels.space import dot, nest, split, sweep
+from sparsec.targets.kernels.fold import Fold, fold_across, fold_along
 from sparsec.weights import WeightStore
-
-CHUNK = 16384  # elements read by a chunk, about: a few microseconds
-SLOTS = 4  # vectors of results that are folded at once
 
 
 @dataclass(frozen=True)
@@ -39,55 +34,27 @@ class Reduce(Kernel):
         return f"reduce_{kind}_{self.source}_{'along' if self.domain.along else 'across'}"
 
     @property
-    def _blocks(self):
-        sizes, multiple = self.domain.kept.sizes, 1 if self.domain.along else 16 * SLOTS
-        return split(sizes, max(multiple, CHUNK // max(self.domain.count, 1)), multiple)
-
-    @property
     def chunks(self) -> int:
-        return self._blocks.chunks
+        return self.domain.blocks.chunks
 
     def emit(self, b: Builder) -> None:
         with (
             b.function(self.symbol, [self.source, self.result]) as ((x, y), _, begin, end),
             b.loop(begin, end) as chunk,
-            self._blocks.chunk(b, chunk) as (indices, start, stop),
         ):
-            emit = self._along if self.domain.along else self._across
-            emit(b, x, y, indices, start, stop)
+            result = self._along if self.domain.along else self._across
+            self.domain.visit(b, chunk, lambda at, i, n: result(b, x + at[0], y + at[1], i, n))
 
-    def _along(self, b: Builder, x: Ref, y: Ref, indices: list[Index], start: Index, stop: Index) -> None:
-        kept = self.domain.kept
-        with b.loop(start, stop) as i, nest(b, kept.sizes[len(indices) + 1 :]) as inner:
-            place = [*indices, i, *inner][: len(kept.sizes)]
-            source, target = (dot(place, strides) for strides in kept.strides)
-            total = fold_along(b, self.fold, x + source, self.domain.segments, lambda v, _: self._term(b, v))
-            b.store(self._finish(b, total), y, target)
+    def _along(self, b: Builder, x: Ref, y: Ref, _at: list[Index], _count: int | None) -> None:
+        load = lambda offset, count: self._term(b, b.vload(x, offset, count))  # noqa: E731
+        b.store(self._finish(b, fold_along(b, self.fold, self.domain.segments, load)), y)
 
-    def _across(self, b: Builder, x: Ref, y: Ref, indices: list[Index], start: Index, stop: Index) -> None:
-        kept = self.domain.kept
-        *outer, last = range(len(kept.sizes))
-        if len(indices) == last:
-            source, target = (dot(indices, strides[:last]) for strides in kept.strides)
-            self._row(b, x + source, y + target, (start, stop))
-            return
-        with b.loop(start, stop) as i, nest(b, kept.sizes[len(indices) + 1 : last]) as inner:
-            source, target = (dot([*indices, i, *inner], strides[:last]) for strides in kept.strides)
-            self._row(b, x + source, y + target, None)
-
-    def _row(self, b: Builder, x: Ref, y: Ref, within: tuple[Index, Index] | None) -> None:
-        lanes = b.isa.lanes
-
-        def block(at: list[Index], count: int | None) -> None:
-            def loads(offset: Index) -> list[Value]:
-                offset = offset * self.domain.stride if self.fold.places else offset
-                return [self._term(b, b.vload(x + i, offset, count)) for i in at]
-
-            totals = fold_across(b, self.fold, self.domain.segments, loads, lanes, len(at))
-            for i, total in zip(at, totals, strict=True):
-                b.vstore(self._finish(b, total), y, i, count)
-
-        sweep(b, self.domain.kept.sizes[-1], lanes, SLOTS, block, within=within)
+    def _across(self, b: Builder, x: Ref, y: Ref, at: list[Index], count: int | None) -> None:
+        step = self.domain.stride if self.fold.places else 1
+        load = lambda offset: [self._term(b, b.vload(x + i, offset * step, count)) for i in at]  # noqa: E731
+        totals = fold_across(b, self.fold, self.domain.segments, load, len(at))
+        for i, total in zip(at, totals, strict=True):
+            b.vstore(self._finish(b, total), y, i, count)
 
     def _term(self, b: Builder, x: Value) -> Value:
         return b.convert(x, self.fold.element)
@@ -124,4 +91,4 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     return [Call(kernel, (op.input, op.result), (1,))]
 
 
-__all__ = ["Reduce", "accepts", "lower", "takes_panels", "Segment", "Sequence"]
+__all__ = ["Reduce", "accepts", "lower", "takes_panels"]
