@@ -1,0 +1,119 @@
+"""Depthwise convolution: `sp.conv` with one group a channel, in panels or row-major, with its epilogue.
+
+Vectors are runs of output columns. The taps of a channel stay in registers, source vectors are loaded once a strip, and
+windows of stride 2 read their columns split into even and odd ones by one shuffle each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xdsl.ir import Operation
+
+from sparsec.ir import ConvOp, TensorType, type_of
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.blocks import Channel, Place
+from sparsec.targets.kernels.call import Call
+from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.region import Body, element
+from sparsec.targets.kernels.windows import Window, WindowKernel
+from sparsec.weights import WeightStore
+
+
+def accepts(op: Operation) -> bool:
+    """Whether this is a 2-D f32 convolution of each channel by itself whose epilogue these kernels can run."""
+    if not isinstance(op, ConvOp) or type_of(op.lhs).rank != 4:
+        return False
+    types = [type_of(value) for value in (op.lhs, op.rhs, op.result)]
+    if any(element(type_.element) != "f32" for type_ in types):
+        return False
+    return op.groups.value.data == types[0].shape[1] and all(
+        _reach(type_of(extra), types[2]) is not None for extra in op.extras
+    )
+
+
+def takes_panels(op: Operation) -> bool:
+    """Depthwise kernels read and write panels wherever they run at all."""
+    return accepts(op)
+
+
+def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
+    """One call: source, taps as they lie in the weight [M, 1, kh, kw], operands of the epilogue, result."""
+    result = type_of(op.result)
+    extras = tuple(Extra(element(t.element), _reach(t, result) or "") for t in map(type_of, op.extras))
+    kernel = Depthwise(
+        Planes.of(type_of(op.lhs)), Planes.of(result), Window.of(op), "f32", extras, Body.of(op.epilogue)
+    )
+    arguments = (op.lhs, op.rhs, *op.extras, op.result)
+    return [Call(kernel, arguments, (len(arguments) - 1,))]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An operand of the epilogue: its element type, and whether it has a `scalar`, one a `channel`, or the `result`'s."""
+
+    element: str
+    reach: str
+
+
+@dataclass(frozen=True)
+class Depthwise(WindowKernel):
+    """Depthwise convolution of `source`; output channel m reads channel m // (M / C)."""
+
+    extras: tuple[Extra, ...]
+    epilogue: Body
+
+    @property
+    def name(self) -> str:
+        return f"dwconv_f32_{self.window}_{self.target.height}x{self.target.width}x{self.target.channels}"
+
+    @property
+    def operands(self) -> list[str]:
+        return ["f32", "f32", *(extra.element for extra in self.extras), "f32"]
+
+    def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
+        _, weights, *extras, _ = arguments
+        kh, kw = self.window.kernel
+        taps = weights + channel * (kh * kw)
+        weight = [[b.load(taps, row * kw + column) for column in range(kw)] for row in range(kh)]
+        return Taps(b, self, weight, [self._extra(b, *pair, channel) for pair in zip(self.extras, extras, strict=True)])
+
+    def _extra(self, b: Builder, extra: Extra, ref: Ref, channel: Index) -> Value | Ref:
+        if extra.reach == "result":
+            return ref
+        return b.load(ref, channel if extra.reach == "channel" else 0)
+
+
+class Taps(Channel):
+    """Multiplies taps by the weights of one channel and adds them up."""
+
+    def __init__(
+        self, b: Builder, kernel: Depthwise, weight: list[list[Value]], extras: Sequence[Value | Ref]
+    ) -> None:
+        self._b, self._kernel, self._weight, self._extras = b, kernel, weight, extras
+
+    def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:
+        b = self._b
+        for column in range(self._kernel.window.kernel[1]):
+            vector = taps(column)
+            assert vector.lanes is not None
+            for row, tap in users:
+                weight = b.broadcast(self._weight[tap][column], vector.lanes)
+                sums[row] = b.fma(weight, vector, sums[row]) if row in sums else weight * vector
+
+    def finish(self, value: Value, place: Place) -> Value:
+        extras = [place.load(extra) if isinstance(extra, Ref) else extra for extra in self._extras]
+        return self._kernel.epilogue.emit(self._b, [value, *extras])[0]
+
+
+def _reach(extra: TensorType, result: TensorType) -> str | None:
+    """What an operand of the epilogue has one element for; None for what these kernels do not load."""
+    shape = (1,) * (4 - extra.rank) + extra.shape
+    if all(dim == 1 for dim in shape):
+        return "scalar"
+    if shape == (1, result.shape[1], 1, 1):
+        return "channel"
+    if shape == result.shape and extra.panel == result.panel:
+        return "result"
+    return None

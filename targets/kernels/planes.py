@@ -1,0 +1,68 @@
+"""Where the rows of a 4-D activation lie, in panels and in row-major order alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsec.ir import TensorType
+from sparsec.targets.builder import Index
+
+
+@dataclass(frozen=True)
+class Planes:
+    """[N, C, H, W] in panels of `rows` image rows, `stride` elements from one channel to the next (see `Panel`).
+
+    Row-major is the case of one panel an image without padding. Offsets are in elements.
+    """
+
+    images: int
+    channels: int
+    height: int
+    width: int
+    rows: int
+    stride: int
+
+    @classmethod
+    def of(cls, type_: TensorType) -> Planes:
+        """The planes of a 4-D value."""
+        images, channels, height, width = type_.static_shape
+        if type_.panel is None:
+            return cls(images, channels, height, width, max(height, 1), height * width)
+        return cls(images, channels, height, width, type_.panel.rows, type_.panel.stride)
+
+    @property
+    def panels(self) -> int:
+        """Panels of one image."""
+        return -(-self.height // self.rows)
+
+    @property
+    def panel_size(self) -> int:
+        """Elements of one panel: all channels."""
+        return self.channels * self.stride
+
+    @property
+    def image_size(self) -> int:
+        """Elements of one image."""
+        return self.panels * self.panel_size
+
+    def image(self, n: Index) -> Index:
+        """Where image `n` starts."""
+        return n * self.image_size
+
+    def row(self, base: Index, step: int, row: int) -> Index:
+        """Where image row `base * step + row` starts in channel 0 of image 0; `row` may be negative, the sum not."""
+        if isinstance(base, int):
+            base, row = 0, base * step + row
+        if step % self.rows == 0:
+            panels = base * (step // self.rows)
+            return panels * self.panel_size + row // self.rows * self.panel_size + row % self.rows * self.width
+        place = base * step + row
+        if self.panels == 1:
+            return place * self.width
+        return place // self.rows * self.panel_size + place % self.rows * self.width
+
+    def place(self, base: Index, step: int, row: int) -> int | None:
+        """How far into its panel that row starts; None where only the run knows."""
+        if isinstance(base, int):
+            return (base * step + row) % self.rows * self.width
+        return row % self.rows * self.width if step % self.rows == 0 else None

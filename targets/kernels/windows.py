@@ -1,0 +1,156 @@
+"""Kernels that slide a window over the planes of activations: depthwise convolution and pooling share this walk.
+
+Units of work are blocks of output rows of a few channels. A block is computed in strips one vector wide, from its first
+source row to its last: each source vector is loaded once and feeds every output row whose window holds it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sparsec.ir import ConvOp, PoolOp, type_of
+from sparsec.ir.ops import values
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.blocks import Block, Channel, Run
+from sparsec.targets.kernels.planes import Planes
+
+Pair = tuple[int, int]
+
+ROWS = 8  # image rows in a block, about: a window of 3 rows then loads 10 rows for 8
+LONGEST = 16  # most rows that are written out
+ELEMENTS = 4096  # output elements of a chunk, about: under 1 µs of work, so that threads end together
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sizes in (rows, columns); `pads` are those before the first row and column."""
+
+    kernel: Pair
+    strides: Pair
+    dilations: Pair
+    pads: Pair
+
+    @classmethod
+    def of(cls, op: ConvOp | PoolOp) -> Window:
+        """The window of a 2-D op."""
+        kernel = type_of(op.rhs).static_shape[2:] if isinstance(op, ConvOp) else values(op.kernel_shape)
+        return cls(_pair(kernel), _pair(values(op.strides)), _pair(values(op.dilations)), _pair(values(op.pads)[:2]))
+
+    def row(self, output: int, tap: int) -> int:
+        """The source row of a tap of an output row."""
+        return output * self.strides[0] + tap * self.dilations[0] - self.pads[0]
+
+    def column(self, tap: int) -> int:
+        """The source column of a tap of output column 0."""
+        return tap * self.dilations[1] - self.pads[1]
+
+    def __str__(self) -> str:
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.strides, self.dilations
+        text = f"k{kh}s{sh}" if (kh, sh) == (kw, sw) else f"k{kh}x{kw}s{sh}x{sw}"
+        return text if (dh, dw) == (1, 1) else f"{text}d{dh}x{dw}"
+
+
+@dataclass(frozen=True)
+class WindowKernel(Kernel):
+    """A window sliding over `source`: one result for each place of `target`, of the same element type."""
+
+    source: Planes
+    target: Planes
+    window: Window
+    element: str
+
+    fill = 0.0  # what source elements beyond the borders count as
+
+    @property
+    @abstractmethod
+    def operands(self) -> list[str]:
+        """The element types of the arguments: the source first, the target last."""
+
+    @abstractmethod
+    def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
+        """What combines the taps of one output channel."""
+
+    @property
+    def block(self) -> int:
+        """Output rows of a block: whole panels, or parts of long ones."""
+        if self.target.height <= LONGEST:
+            return self.target.height
+        rows = self.target.rows
+        return ROWS if rows > LONGEST else rows * max(1, ROWS // rows)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of an image."""
+        return -(-self.target.height // self.block)
+
+    @property
+    def group(self) -> int:
+        """Output channels of a chunk."""
+        return max(1, min(self.target.channels, ELEMENTS // (self.block * self.target.width)))
+
+    @property
+    def groups(self) -> int:
+        """Chunks of a block."""
+        return -(-self.target.channels // self.group)
+
+    @property
+    def chunks(self) -> int:
+        return self.target.images * self.blocks * self.groups
+
+    def runs(self) -> list[Run]:
+        """All blocks, those next to each other together where the same code computes them."""
+        runs = []
+        for (rows, valid, _), same in groupby(range(self.blocks), self._signature):
+            members = list(same)
+            runs.append(Run(members[0], members[-1] + 1, rows, valid))
+        return runs
+
+    def extra_signature(self, block: int) -> Any:
+        """What else a block's code depends on, besides the rows that exist."""
+        return None
+
+    def emit(self, b: Builder) -> None:
+        with b.function(self.symbol, self.operands) as (arguments, _, begin, end), b.loop(begin, end) as chunk:
+            block = chunk // self.groups % self.blocks
+            image = chunk // (self.groups * self.blocks) if self.target.images > 1 else 0
+            for run in self.runs():
+                with self._within(b, block, run):
+                    self._emit_group(b, arguments, (image, block, chunk % self.groups), run)
+
+    def _signature(self, block: int) -> tuple[int, frozenset[int], Any]:
+        """Rows of a block, its source rows that exist, and the rest."""
+        rows = min(self.block, self.target.height - block * self.block)
+        needed = {self.window.row(row, tap) for row in range(rows) for tap in range(self.window.kernel[0])}
+        start = block * self.block * self.window.strides[0]
+        valid = frozenset(row for row in needed if 0 <= start + row < self.source.height)
+        return rows, valid, self.extra_signature(block)
+
+    @contextmanager
+    def _within(self, b: Builder, block: Index, run: Run) -> Iterator[None]:
+        """Code for the blocks of a run only."""
+        if isinstance(block, int) or (run.start, run.stop) == (0, self.blocks):
+            yield
+            return
+        with b.if_((block >= run.start) & (block < run.stop)):
+            yield
+
+    def _emit_group(self, b: Builder, arguments: Sequence[Ref], place: tuple[Index, Index, Index], run: Run) -> None:
+        image, block, group = place
+        start = group * self.group
+        stop = start + self.group
+        if self.target.channels % self.group:
+            stop = b.min(b.as_index(stop), b.constant(self.target.channels))
+        with b.loop(start, stop) as channel:
+            combine = self.channel(b, arguments, image, channel)
+            Block(b, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
+
+
+def _pair(sizes: Sequence[int]) -> Pair:
+    height, width = sizes
+    return height, width
