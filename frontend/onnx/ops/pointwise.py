@@ -1,0 +1,341 @@
+"""Pointwise operators: each is one `sp.map`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32
+from xdsl.ir import SSAValue
+
+from sparsec.frontend.onnx.node import Node, dims_of
+from sparsec.frontend.onnx.registry import operator
+from sparsec.frontend.onnx.tensors import dtype_of
+from sparsec.ir import type_of
+from sparsec.ir.scalar import Scalar
+from sparsec.ir.types import element_of, is_float, ui8
+
+
+def sigmoid(x: Scalar) -> Scalar:
+    return 1.0 / (1.0 + (-x).call("exp"))
+
+
+def softplus(x: Scalar) -> Scalar:
+    """log(1 + exp(x)) without overflow."""
+    return x.max(0.0) + (-x.abs()).call("exp").call("log1p")
+
+
+def gelu(x: Scalar) -> Scalar:
+    return x * 0.5 * (1.0 + (x * math.sqrt(0.5)).call("erf"))
+
+
+def gelu_tanh(x: Scalar) -> Scalar:
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+    return x * 0.5 * (1.0 + inner.call("tanh"))
+
+
+def sign(x: Scalar) -> Scalar:
+    positive = x.compare("gt", 0).select(x.constant(1), x)
+    return x.compare("lt", 0).select(x.constant(-1), positive)
+
+
+_NAMED = [
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Ceil",
+    "Cos",
+    "Cosh",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Log",
+    "Sin",
+    "Sinh",
+    "Sqrt",
+    "Tan",
+    "Tanh",
+]  # the scalar op has the operator's name
+FLOAT_FUNCTIONS: dict[str, Callable[[Scalar], Scalar]] = {
+    "HardSwish": lambda x: x * (x * (1 / 6) + 0.5).max(0.0).min(1.0),
+    "IsNaN": lambda x: x.compare("ne", x),
+    "Mish": lambda x: x * softplus(x).call("tanh"),
+    "Reciprocal": lambda x: 1.0 / x,
+    "Round": lambda x: x.call("roundeven"),
+    "Sigmoid": sigmoid,
+    "Softplus": softplus,
+    "Softsign": lambda x: x / (1.0 + x.abs()),
+}  # fmt: skip
+
+NUMBER_FUNCTIONS: dict[str, Callable[[Scalar], Scalar]] = {
+    "Abs": Scalar.abs,
+    "BitwiseNot": lambda x: ~x,
+    "Neg": lambda x: -x,
+    "Not": lambda x: ~x,
+    "Relu": lambda x: x.max(0),
+    "Sign": sign,
+}
+
+
+@operator(*_NAMED)
+def named_function(node: Node):
+    x = node.input()
+    node.need_float(x)
+    return node.map([x], lambda x: x.call(node.op.lower()))
+
+
+@operator(*FLOAT_FUNCTIONS)
+def float_function(node: Node):
+    x = node.input()
+    node.need_float(x)
+    return node.map([x], FLOAT_FUNCTIONS[node.op])
+
+
+@operator(*NUMBER_FUNCTIONS)
+def number_function(node: Node):
+    x = node.input()
+    if type_of(x).element == ui8 and node.op in ("Abs", "Relu"):
+        return x
+    return node.map([x], NUMBER_FUNCTIONS[node.op])
+
+
+@operator("Gelu")
+def gelu_(node: Node):
+    x = node.input()
+    node.need_float(x)
+    return node.map([x], gelu_tanh if node.text("approximate", "none") == "tanh" else gelu)
+
+
+@operator("Gelu", domain="com.microsoft")
+def microsoft_gelu(node: Node):
+    return node.map([node.input()], gelu)
+
+
+@operator("QuickGelu", domain="com.microsoft")
+def quick_gelu(node: Node):
+    alpha = node.real("alpha", 1.702)
+    return node.map([node.input()], lambda x: x * sigmoid(x * alpha))
+
+
+@operator("Swish")
+def swish(node: Node):
+    alpha = node.real("alpha", 1.0)
+    return node.map([node.input()], lambda x: x * sigmoid(x if alpha == 1 else x * alpha))
+
+
+@operator("LeakyRelu")
+def leaky_relu(node: Node):
+    alpha = node.real("alpha", 0.01)
+    return node.map([node.input()], lambda x: x.compare("lt", 0).select(x * alpha, x))
+
+
+@operator("PRelu")
+def prelu(node: Node):
+    x, slope = node.input(0), node.input(1)
+    return node.map([x, slope], lambda x, s: x.compare("lt", 0).select(x * s, x))
+
+
+@operator("ThresholdedRelu")
+def thresholded_relu(node: Node):
+    alpha = node.real("alpha", 1.0)
+    return node.map([node.input()], lambda x: x.compare("gt", alpha).select(x, 0.0))
+
+
+@operator("Elu")
+def elu(node: Node):
+    alpha = node.real("alpha", 1.0)
+    return node.map([node.input()], lambda x: x.compare("lt", 0).select(alpha * x.call("expm1"), x))
+
+
+@operator("Celu")
+def celu(node: Node):
+    alpha = node.real("alpha", 1.0)
+    return node.map([node.input()], lambda x: x.max(0.0) + (alpha * (x * (1 / alpha)).call("expm1")).min(0.0))
+
+
+@operator("Selu")
+def selu(node: Node):
+    alpha = node.real("alpha", 1.67326319217681884765625)
+    gamma = node.real("gamma", 1.05070102214813232421875)
+    return node.map([node.input()], lambda x: x.compare("le", 0).select(gamma * alpha * x.call("expm1"), x * gamma))
+
+
+@operator("HardSigmoid")
+def hard_sigmoid(node: Node):
+    alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
+    return node.map([node.input()], lambda x: (x * alpha + beta).max(0.0).min(1.0))
+
+
+@operator("Shrink")
+def shrink(node: Node):
+    bias, threshold = node.real("bias", 0.0), node.real("lambd", 0.5)
+
+    def function(x: Scalar) -> Scalar:
+        high = x.compare("gt", threshold).select(x - bias, 0)
+        return x.compare("lt", -threshold).select(x + bias, high)
+
+    x = node.input()
+    node.need_float(x)
+    return node.map([x], function)
+
+
+@operator("IsInf")
+def is_inf(node: Node):
+    negative, positive = node.integer("detect_negative", 1), node.integer("detect_positive", 1)
+    x = node.input()
+    node.need_float(x)
+    if negative and positive:
+        return node.map([x], lambda x: x.abs().compare("eq", math.inf))
+    if not negative and not positive:
+        return node.map([x], lambda x: x.compare("ne", x) & x.compare("eq", x))
+    return node.map([x], lambda x: x.compare("eq", math.inf if positive else -math.inf))
+
+
+@operator("Clip")
+def clip(node: Node):
+    x = node.input()
+    if node.opset < 11:
+        bounds = [node.real(name, default) for name, default in (("min", -math.inf), ("max", math.inf))]
+        low, high = (None if math.isinf(bound) else node.scalar(bound, x) for bound in bounds)
+    else:
+        low, high = (node.input(index) if node.has(index) else None for index in (1, 2))
+    return clamp(node, x, low, high)
+
+
+def clamp(node: Node, x: SSAValue, low: SSAValue | None, high: SSAValue | None) -> SSAValue:
+    """min(max(x, low), high); constant bounds become constants of the region."""
+    bounds = [_scalar_constant(node, bound) for bound in (low, high)]
+    given = [b for b, number in zip((low, high), bounds, strict=True) if b is not None and number is None]
+
+    def function(x: Scalar, *others: Scalar) -> Scalar:
+        rest = iter(others)
+        for bound, number, pick in zip((low, high), bounds, (Scalar.max, Scalar.min), strict=True):
+            if bound is not None:
+                x = pick(x, next(rest) if number is None else number)
+        return x
+
+    return node.map([x, *given], function)
+
+
+def _scalar_constant(node: Node, value: SSAValue | None) -> float | int | None:
+    array = node.importer.constants.get(value) if value is not None else None
+    return array.reshape(-1)[0].item() if array is not None and array.size == 1 else None
+
+
+ARITHMETIC: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
+    "Add": lambda a, b: a + b,
+    "BitwiseAnd": lambda a, b: a & b,
+    "BitwiseOr": lambda a, b: a | b,
+    "BitwiseXor": lambda a, b: a ^ b,
+    "And": lambda a, b: a & b,
+    "Div": lambda a, b: a / b,
+    "Mul": lambda a, b: a * b,
+    "Or": lambda a, b: a | b,
+    "Sub": lambda a, b: a - b,
+    "Xor": lambda a, b: a ^ b,
+}
+COMPARISONS = {"Equal": "eq", "Greater": "gt", "GreaterOrEqual": "ge", "Less": "lt", "LessOrEqual": "le"}
+
+
+@operator(*ARITHMETIC)
+def arithmetic(node: Node):
+    return node.map([node.input(0), node.input(1)], ARITHMETIC[node.op])
+
+
+@operator(*COMPARISONS)
+def comparison(node: Node):
+    predicate = COMPARISONS[node.op]
+    return node.map([node.input(0), node.input(1)], lambda a, b: a.compare(predicate, b))
+
+
+@operator("Max", "Min", "Sum", "Mean")
+def variadic(node: Node):
+    inputs = node.all_inputs()
+    combine = {"Max": Scalar.max, "Min": Scalar.min}.get(node.op, Scalar.__add__)
+    if node.op == "Mean":
+        return node.map(inputs, lambda *xs: reduce(combine, xs) * (1 / len(inputs)))
+    return inputs[0] if len(inputs) == 1 else node.map(inputs, lambda *xs: reduce(combine, xs))
+
+
+@operator("Pow")
+def power(node: Node):
+    x, exponent = node.input(0), node.input(1)
+    element = type_of(x).element
+    number = _scalar_constant(node, exponent)
+    shape = dims_of(exponent)
+    if is_float(element) and number in (0.5, 1, 2, 3, -1) and len(shape) <= len(dims_of(x)):
+        return node.map([x], _SMALL_POWERS[number])
+    if not is_float(element):
+        return node.map([x, exponent], lambda x, e: x.to(f32).pow(e.to(f32)).to(element))
+    return node.map([x, exponent], lambda x, e: x.pow(e.to(element)))
+
+
+_SMALL_POWERS: dict[float, Callable[[Scalar], Scalar]] = {
+    0.5: lambda x: x.call("sqrt"),
+    1: lambda x: x * 1.0,
+    2: lambda x: x * x,
+    3: lambda x: x * x * x,
+    -1: lambda x: 1.0 / x,
+}
+
+
+@operator("Mod")
+def modulo(node: Node):
+    if node.integer("fmod"):
+        return node.map([node.input(0), node.input(1)], _truncated_remainder)
+    x = node.input(0)
+    if is_float(type_of(x).element):
+        node.invalid("has floats and fmod = 0, which ONNX does not define")
+    return node.map([x, node.input(1)], _floored_remainder)
+
+
+def _truncated_remainder(a: Scalar, b: Scalar) -> Scalar:
+    if not a.is_float:
+        return a.remainder(b)
+    return a - (a / b).call("trunc") * b
+
+
+def _floored_remainder(a: Scalar, b: Scalar) -> Scalar:
+    rest = a.remainder(b)
+    wrong_sign = rest.compare("ne", 0) & (rest ^ b).compare("lt", 0)
+    return wrong_sign.select(rest + b, rest)
+
+
+@operator("BitShift")
+def bit_shift(node: Node):
+    op = arith.ShLIOp if node.text("direction") == "LEFT" else arith.ShRUIOp
+    return node.map([node.input(0), node.input(1)], lambda a, b: a.emit(op(a.value, b.value)))
+
+
+@operator("Where")
+def where(node: Node):
+    return node.map([node.input(0), node.input(1), node.input(2)], lambda c, a, b: c.select(a, b))
+
+
+@operator("Cast")
+def cast(node: Node):
+    return node.cast(node.input(), element_of(dtype_of(node.integer("to"), "its result")))
+
+
+@operator("CastLike")
+def cast_like(node: Node):
+    return node.cast(node.input(), type_of(node.input(1)).element)
+
+
+@operator("Identity", "Dropout")
+def identity(node: Node):
+    x = node.input()
+    if node.op == "Identity":
+        return x
+    if node.has(2) and bool(node.constant_input(2)):
+        node.unsupported("is in training mode", "export the model for inference")
+    mask = None
+    if node.wants(1):
+        mask = node.expand(node.constant(np.array(True)), dims_of(x))
+    return [x, mask]

@@ -1,0 +1,101 @@
+"""The model's inputs: their types, the symbols in them, and what the user fixed by `--shape` and `--dim`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from onnx import GraphProto, TensorShapeProto, ValueInfoProto
+
+from sparsec.errors import InvalidModel, UnsupportedModel, UsageError
+from sparsec.frontend.onnx.limits import INT64_MAX, MAX_RANK
+from sparsec.frontend.onnx.tensors import dtype_of
+from sparsec.ir import TensorType
+from sparsec.ir.dims import Dim, evaluate, symbol, symbols
+from sparsec.ir.shapes import format_shape
+from sparsec.ir.types import element_of
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def input_types(graph: GraphProto, shapes: Shapes, dims: Mapping[str, int]) -> dict[str, TensorType]:
+    """The types of the inputs that a caller gives, symbols replaced where `shapes` or `dims` fix them.
+
+    Raises UsageError where a given shape or size does not fit, InvalidModel and UnsupportedModel for bad declarations.
+    """
+    constants = {tensor.name for tensor in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    ports = [port for port in graph.input if port.name not in constants]
+    if unknown := sorted(set(shapes) - {port.name for port in ports}):
+        raise UsageError(f"no input is called {unknown[0]!r}; the inputs are {', '.join(p.name for p in ports)}")
+    types: dict[str, TensorType] = {}
+    for port in ports:
+        if port.name in types:
+            raise InvalidModel(f"two inputs are called {port.name!r}")
+        types[port.name] = declared_type(port, shapes.get(port.name))
+    fixed = _fixed_sizes(types, shapes, dims)
+    return {name: type_.substitute(fixed) for name, type_ in types.items()}
+
+
+def declared_type(port: ValueInfoProto, given: Sequence[int] | None = None) -> TensorType:
+    """The type that the file declares for a value; `given` stands in for a shape that it leaves out."""
+    what = f"input {port.name!r}"
+    if not port.type.HasField("tensor_type"):
+        kind = port.type.WhichOneof("value") or "nothing"
+        raise UnsupportedModel(f"{what} is a {kind.removesuffix('_type')}; only tensors are supported")
+    tensor = port.type.tensor_type
+    element = element_of(dtype_of(tensor.elem_type, what))
+    if not tensor.HasField("shape"):
+        if given is None:
+            raise UsageError(f"{what} has no declared shape; give one by --shape {port.name}=…")
+        return TensorType(given, element)
+    if len(tensor.shape.dim) > MAX_RANK:
+        raise InvalidModel(f"{what} has {len(tensor.shape.dim)} dimensions; at most {MAX_RANK} are possible")
+    return TensorType([_dim(port.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim)], element)
+
+
+def _dim(port: str, axis: int, dim: TensorShapeProto.Dimension) -> Dim:
+    if dim.HasField("dim_value"):
+        if dim.dim_value < 0:
+            raise InvalidModel(f"input {port!r} has the size {dim.dim_value} on axis {axis}")
+        return dim.dim_value
+    return symbol(_identifier(dim.dim_param or f"{port}_{axis}"))
+
+
+def _identifier(name: str) -> str:
+    """A symbol's name made of a `dim_param`, which may be any text."""
+    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "dim"
+    return f"d{text}" if text[0].isdigit() else text
+
+
+def _fixed_sizes(types: Mapping[str, TensorType], shapes: Shapes, dims: Mapping[str, int]) -> dict[str, Dim]:
+    known = sorted(set().union(*(symbols(dim) for type_ in types.values() for dim in type_.shape)))
+    fixed: dict[str, Dim] = {}
+    for name, size in dims.items():
+        if _identifier(name) not in known:
+            listed = ", ".join(known) or "none"
+            raise UsageError(f"no input has a symbolic size called {name!r}; the symbolic sizes are: {listed}")
+        fixed[_identifier(name)] = _checked_size(f"--dim {name}", size)
+    for name, given in shapes.items():
+        _fix_by_shape(name, types[name].shape, given, fixed)
+    return fixed
+
+
+def _fix_by_shape(name: str, expected: tuple[Dim, ...], given: Sequence[int], fixed: dict[str, Dim]) -> None:
+    """Enter into `fixed` the sizes of the symbols in `expected` that the shape `given` for an input implies."""
+    problem = f"input {name!r}: the shape {format_shape(given)} does not fit the model's {format_shape(expected)}"
+    if len(given) != len(expected):
+        raise UsageError(problem)
+    for size, dim in zip(given, expected, strict=True):
+        _checked_size(f"input {name!r}", size)
+        current = evaluate(dim, fixed)
+        if isinstance(current, int) and current != size:
+            raise UsageError(problem if isinstance(dim, int) else f"{problem}, where {dim} is already {current}")
+        if isinstance(dim, int):
+            continue
+        fixed[str(dim)] = size
+
+
+def _checked_size(what: str, size: int) -> int:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= INT64_MAX:
+        raise UsageError(f"{what}: {size!r} is not a size")
+    return size

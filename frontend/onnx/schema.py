@@ -1,0 +1,70 @@
+"""Checks of single nodes against ONNX's own definitions of the operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import onnx.defs
+from onnx import AttributeProto, NodeProto
+
+from sparsec.errors import InvalidModel
+
+OLDEST, NEWEST = 9, 24  # the opsets whose definitions the handlers follow
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a node of an operator may look like. `since` is the opset that introduced this definition."""
+
+    since: int
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    attributes: Mapping[str, tuple[int, bool]]  # name → type, required
+
+
+@cache
+def definition(op: str, domain: str, version: int) -> Definition | None:
+    """ONNX's definition of an operator at an opset, None where there is none."""
+    try:
+        schema = onnx.defs.get_schema(op, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+    if schema.deprecated:
+        return None
+    attributes = {name: (int(a.type.value), bool(a.required)) for name, a in schema.attributes.items()}
+    outputs = (schema.min_output, schema.max_output)
+    return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, attributes)
+
+
+def follows_known(op: str, domain: str, version: int) -> bool:
+    """Whether the definition at `version` is also that of an opset between OLDEST and NEWEST."""
+    known = definition(op, domain, min(max(version, OLDEST), NEWEST))
+    return domain != "" or definition(op, domain, version) == known
+
+
+def check_node(node: NodeProto, found: Definition) -> None:
+    """Raises InvalidModel where the node's inputs, outputs or attributes cannot be those of its operator."""
+    for kind, names, (low, high) in (("inputs", node.input, found.inputs), ("outputs", node.output, found.outputs)):
+        if not low <= len(names) <= high:
+            limits = str(low) if low == high else f"{low} to {high}" if high < 2**31 - 1 else f"at least {low}"
+            raise InvalidModel(f"has {len(names)} {kind}, {node.op_type} takes {limits}")
+    given: set[str] = set()
+    for attribute in node.attribute:
+        if attribute.name in given:
+            raise InvalidModel(f"has the attribute {attribute.name!r} twice")
+        given.add(attribute.name)
+        _check_attribute(node.op_type, attribute, found)
+    if missing := [name for name, (_, required) in found.attributes.items() if required and name not in given]:
+        raise InvalidModel(f"lacks the attribute {missing[0]!r}, which {node.op_type} needs")
+
+
+def _check_attribute(op: str, attribute: AttributeProto, found: Definition) -> None:
+    if attribute.name not in found.attributes:
+        raise InvalidModel(f"has an attribute {attribute.name!r}, which {op} does not have since opset {found.since}")
+    expected, _ = found.attributes[attribute.name]
+    if attribute.type != expected:
+        names = AttributeProto.AttributeType
+        given = names.Name(attribute.type) if attribute.type in names.values() else str(attribute.type)
+        raise InvalidModel(f"has the attribute {attribute.name!r} of type {given}, {op} takes {names.Name(expected)}")
