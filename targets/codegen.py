@@ -69,7 +69,7 @@ def optimised(
         module = llvm.parse_assembly(lower(build(kernels, isa)), llvm.create_context())
         with module:
             module.triple, module.data_layout = isa.triple, str(machine.target_data)
-            # Strength reduction of loops takes displacements out of wasm's loads (6 additions in the loop of a 6x2 GEMM).
+            # Strength reduction of loops takes displacements out of wasm's loads: 6 additions in a 6x2 GEMM's loop.
             # The switch is one of the whole process: do not compile for two ISAs at once in threads.
             llvm.set_option("sparsec", f"-disable-lsr={str(isa.wasm).lower()}")
             _optimise(module, machine)

@@ -43,6 +43,11 @@ class Isa:
         """Whether this is WebAssembly."""
         return self.triple.startswith("wasm")
 
+    @property
+    def relaxed(self) -> bool:
+        """Whether this is WebAssembly with relaxed SIMD."""
+        return self.wasm and self.fma
+
 
 _LINUX_X86 = "x86_64-unknown-linux-gnu"
 _WASM_FEATURES = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals"

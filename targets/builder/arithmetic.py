@@ -132,6 +132,8 @@ class Arithmetic(Core):
         x, y = self.match(x, y)
         if condition.lanes is not None and x.lanes is None:
             x, y = self.broadcast(x, condition.lanes), self.broadcast(y, condition.lanes)
+        if self.isa.relaxed and condition.lanes is not None and elements.is_float(x.element):
+            return self._select_bits(condition, x, y)
         return self._like(x, arith.select(condition.ir, x.ir, y.ir))
 
     def max(self, x: Operand, y: Operand) -> Value:
@@ -161,6 +163,10 @@ class Arithmetic(Core):
         """|x| of floats and signed integers."""
         return self._like(x, (math.absf if elements.is_float(x.element) else math.absi)(x.ir))
 
+    def count_bits(self, x: Value) -> Value:
+        """How many bits of an integer are set."""
+        return self._like(x, math.ctpop(x.ir))
+
     def floor(self, x: Value) -> Value:
         """The largest whole number not above x, as a float."""
         return self._like(x, math.floor(x.ir))
@@ -176,6 +182,31 @@ class Arithmetic(Core):
     def round_even(self, x: Value) -> Value:
         """The nearest whole number, ties to even, as a float."""
         return self._like(x, math.roundeven(x.ir))
+
+    def _select_bits(self, condition: Value, x: Value, y: Value) -> Value:
+        """`select` through wasm's bitselect. LLVM makes relaxed_max of x > y ? x : y, which loses NaN."""
+        lanes, width = condition.lanes or 1, elements.bits(x.element)
+        if lanes * width > 128 and lanes % 2 == 0:
+            halves = [[self.half(v, side) for v in (condition, x, y)] for side in (0, 1)]
+            return self.concat(*(self._select_bits(*half) for half in halves))
+        if lanes * width != 128:
+            return self._like(x, arith.select(condition.ir, x.ir, y.ir))
+        kind = self.type(f"i{width}", lanes)
+        mask = arith.extsi(kind, condition.ir)
+        bits = (arith.bitcast(kind, v.ir) for v in (x, y))
+        chosen = llvm.CallIntrinsicOp(kind, "llvm.wasm.bitselect", [*bits, mask], [], []).results
+        return self._like(x, arith.bitcast(x.ir.type, chosen))
+
+    def concat(self, x: Value, y: Value) -> Value:
+        """The lanes of `x`, then those of `y`; both have equally many."""
+        lanes = 2 * (x.lanes or 1)
+        return Value(self, vector.shuffle(x.ir, y.ir, list(range(lanes))), x.element, lanes)
+
+    def half(self, x: Value, side: int) -> Value:
+        """The low (0) or high (1) half of a vector's lanes."""
+        lanes = (x.lanes or 2) // 2
+        chosen = list(range(side * lanes, side * lanes + lanes))
+        return Value(self, vector.shuffle(x.ir, x.ir, chosen), x.element, lanes)
 
     def _extremum(self, x: Operand, y: Operand, worse: str, ordered: Any, signed: Any, unsigned: Any) -> Value:
         # x86 has no maximum that keeps NaN; against a number maxps does, in the operand order that this select gives

@@ -60,11 +60,6 @@ class Conversion(Arithmetic):
         """`lanes` lanes of `x` from `start` on."""
         return x if lanes == x.lanes else self.permute(x, range(start, start + lanes))
 
-    def concat(self, x: Value, y: Value) -> Value:
-        """The lanes of `x`, then those of `y`; both have equally many."""
-        assert x.lanes is not None
-        return self.shuffle(x, y, range(2 * x.lanes))
-
     def interleave(self, x: Value, y: Value) -> Value:
         """x[0], y[0], x[1], y[1], ..."""
         assert x.lanes is not None
@@ -105,7 +100,7 @@ class Conversion(Arithmetic):
                 rest = self.slice(x, 1, lanes - 1)
                 fold = self.max if kind == "max" else self.min
                 return fold(self.extract(x, 0), self._reduce_by_halves(kind, rest))
-            low, high = self.slice(x, 0, lanes // 2), self.slice(x, lanes // 2, lanes // 2)
+            low, high = self.half(x, 0), self.half(x, 1)
             x = self.max(low, high) if kind == "max" else self.min(low, high)
         return self.extract(x, 0)
 
