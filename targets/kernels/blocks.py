@@ -50,8 +50,8 @@ class Block:
         self.b, self.kernel, self.run, self._channel = b, kernel, run, channel
         self.image, self.block, self.channel = place
         source, target = kernel.source, kernel.target
-        lanes = b.isa.lanes * 4 // elements.size(kernel.element)
-        self.slots = Slots.fit(lanes, target.width, run.rows)
+        size = elements.size(kernel.element)
+        self.slots = Slots.fit(b.isa.lanes * 4 // size, target.width, run.rows, 16 // size)
         self.reach = -(-run.rows // self.slots.count)
         multiplier = target.channels // source.channels
         self._source_start = source.image(self.image) + self.channel // multiplier * source.stride

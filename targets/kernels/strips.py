@@ -22,10 +22,10 @@ class Slots:
     count: int
 
     @classmethod
-    def fit(cls, lanes: int, width: int, rows: int) -> Slots:
-        """The most rows that fit in a vector, of at least 4 lanes each; no more than there are."""
+    def fit(cls, lanes: int, width: int, rows: int, least: int) -> Slots:
+        """The most rows that fit in a vector, of at least `least` lanes each; no more than there are."""
         count = 1
-        while lanes // (2 * count) >= max(width, 4) and 2 * count <= rows:
+        while lanes // (2 * count) >= max(width, least) and 2 * count <= rows:
             count *= 2
         return cls(lanes, count)
 
