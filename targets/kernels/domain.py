@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import Signedness
-from xdsl.ir import Attribute
-
 from sparsec.ir import Panel, TensorType
 from sparsec.ir.dims import ceildiv
 from sparsec.targets.kernels.fold import Segment
@@ -65,13 +62,6 @@ class Domain:
     def _row(self, b: Builder, offsets: list[Index], within: tuple[Index, Index] | None, visit: Visit) -> None:
         lanes, size = b.isa.lanes, self.kept.sizes[-1]
         sweep(b, size, lanes, SLOTS, lambda at, count: visit(offsets, at, count), within=within)
-
-
-def element_name(element: Attribute) -> str:
-    """The builder's name of an element type."""
-    text = str(element)
-    signedness = getattr(getattr(element, "signedness", None), "data", None)
-    return f"u{text[2:]}" if signedness == Signedness.UNSIGNED else text
 
 
 def domain(

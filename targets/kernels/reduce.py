@@ -13,8 +13,9 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.builder import elements as element_types
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.domain import Domain, domain, element_name
+from sparsec.targets.kernels.domain import Domain, domain
 from sparsec.targets.kernels.fold import Fold, fold_across, fold_along
+from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 
 
@@ -81,13 +82,13 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """The call that runs an `sp.reduce`."""
     assert isinstance(op, ReduceOp)
     x, y, kind = type_of(op.input), type_of(op.result), op.kind.data
-    source = element_name(x.element)
+    source = element(x.element)
     mean = kind == "mean"
     wide = "i64" if mean and not element_types.is_float(source) else source
     fold = Fold("sum" if mean else kind, wide, bool(op.select_last))
     where = domain(x, y, values(op.axes), bool(op.keepdims), fold.places)
     count = prod(x.static_shape[axis] for axis in values(op.axes))
-    kernel = Reduce(fold, source, element_name(y.element), where, count if mean else 0)
+    kernel = Reduce(fold, source, element(y.element), where, count if mean else 0)
     return [Call(kernel, (op.input, op.result), (1,))]
 
 
