@@ -91,8 +91,10 @@ def _elf_note(data: mmap.mmap, path: Path) -> bytes | None:
     (kind,) = struct.unpack_from("<H", data, 16)
     if kind == _RELOCATABLE:
         raise UsageError(f"{path}: an object file runs only after linking; compile with --emit so to load it")
-    (table,) = struct.unpack_from("<Q", data, 32)
-    entry_bytes, count = struct.unpack_from("<HH", data, 54)
+    table, sections = struct.unpack_from("<QQ", data, 32)
+    entry_bytes, count, section_bytes, section_count = struct.unpack_from("<HHHH", data, 54)
+    if sections + section_bytes * section_count > len(data):
+        raise ValueError("the table of sections ends beyond the file")
     found = None
     for index in range(count):
         segment, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, table + index * entry_bytes)

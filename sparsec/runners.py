@@ -119,10 +119,10 @@ class EmulatedRunner(Runner):
         emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
         if emulator is None:
             raise TargetError(f"{artifact.path}: code for {artifact.machine}; to run it here install qemu-user-static")
-        # The linker and its tools are a heavy import that only this runner needs.
-        link = importlib.import_module("sparsec.targets.link")
+        from sparsec.targets.link import build_driver  # only this runner needs what targets import
+
         self._folder = tempfile.TemporaryDirectory(prefix="sparsec-qemu-")
-        driver = link.build_driver(artifact.machine, Path(self._folder.name))
+        driver = build_driver(artifact.machine, Path(self._folder.name))
         self._command = [emulator, str(driver), str(artifact.path), artifact.name]
         self._options = [str(threads), str(isa)]
 

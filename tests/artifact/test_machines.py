@@ -1,0 +1,76 @@
+"""Artifacts on machines: under qemu, in wasmtime, on CPUs that lack features."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+
+import numpy as np
+import pytest
+from artifact import toy
+from artifact.conftest import require_x86
+
+from sparsec.errors import TargetError
+from sparsec.program import load
+from sparsec.targets.cpu import WORDS, needs
+from sparsec.targets.isa import AVX2, AVX512, NEON, WASM, refine
+
+emulated = pytest.mark.skipif(not shutil.which("qemu-aarch64-static"), reason="no qemu-aarch64-static")
+in_wasmtime = pytest.mark.skipif(not importlib.util.find_spec("wasmtime"), reason="no wasmtime")
+
+
+@emulated
+@pytest.mark.parametrize("threads", [1, 2])
+def test_arm(built, x, threads):
+    program = load(built("arm", threads=2), threads=threads)
+    np.testing.assert_allclose(program(x)[0], toy.expected(x), rtol=1e-6, atol=1e-5)
+
+
+@in_wasmtime
+def test_wasm(built, x):
+    program = load(built("wasm", threads=2))
+    for scale in (1, 2):
+        np.testing.assert_allclose(program(scale * x)[0], toy.expected(scale * x), rtol=1e-6, atol=1e-5)
+    assert program.manifest["threads"] == 1
+
+
+def test_emulator_is_missing(built, monkeypatch):
+    require_x86()
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(TargetError, match="code for aarch64; to run it here install qemu-user-static"):
+        load(built("arm"))
+
+
+def test_wasmtime_is_missing(built, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "wasmtime", None)
+    with pytest.raises(TargetError, match="install wasmtime"):
+        load(built("wasm"))
+
+
+def test_cpu_lacks_a_feature(tmp_path, x, monkeypatch):
+    """Bit 16 of the first word is reserved: no CPU has it."""
+    require_x86()
+    monkeypatch.setattr("sparsec.targets.glue.needs", lambda isa: (1 << 16, *[0] * (WORDS - 1)))
+    path = toy.build(tmp_path)
+    for isa in (None, "avx2"):
+        with pytest.raises(TargetError, match=r"this CPU lacks the instructions .* \(avx512, avx2\)"):
+            load(path, isa=isa)(x)
+
+
+def test_cpu_takes_the_second_isa(tmp_path, x, monkeypatch):
+    require_x86()
+    lacking = (1 << 16, *[0] * (WORDS - 1))
+    monkeypatch.setattr("sparsec.targets.glue.needs", lambda isa: lacking if isa is AVX512 else needs(isa))
+    path = toy.build(tmp_path)
+    np.testing.assert_allclose(load(path)(x)[0], toy.expected(x), rtol=1e-6, atol=1e-5)
+    with pytest.raises(TargetError):
+        load(path, isa="avx512")(x)
+
+
+def test_needs_of_isas():
+    avx2, avx512, none = needs(AVX2), needs(AVX512), (0,) * WORDS
+    assert avx2[8], avx512[8] == (0x6, 0xE6)
+    assert all(small & ~large == 0 for small, large in zip(avx2, avx512, strict=True))
+    assert needs(refine(AVX512, "znver5"))[3] & 1 << 11, "VNNI"
+    assert needs(NEON) == needs(WASM) == none
+    assert needs(refine(NEON, "cortex-a76"))[0] & 1 << 20, "dot product"
