@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 from sparsec.errors import InvalidModel
 from sparsec.frontend.onnx.node import Node, Sizes, Value
 from sparsec.frontend.onnx.registry import HANDLERS
+from sparsec.frontend.onnx.schema import NEWEST
 from sparsec.ir import type_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def inline(node: Node, function: FunctionProto, scope: Scope) -> list[Value | No
     if len(node.inputs) > len(function.input):
         raise InvalidModel(f"has {len(node.inputs)} inputs, the function {function.name!r} takes {len(function.input)}")
     attributes = {attribute.name: attribute for attribute in function.attribute_proto} | dict(node.attributes)
-    opsets = {_domain(opset.domain): opset.version for opset in function.opset_import} or scope.opsets
+    opsets = {"": NEWEST, **scope.opsets, **opsets_of(function.opset_import)}
     body = scope.body(opsets, f"{node.name}/", attributes)
     for formal, value in zip(function.input, node.inputs, strict=False):
         if value is not None:
@@ -78,7 +79,7 @@ def schema_body(node: Node, domain: str) -> FunctionProto | None:
         return None
     function = FunctionProto()
     function.ParseFromString(text)
-    defaults = [a.default_value for a in schema.attributes.values() if a.default_value.name]
+    defaults = [a.default_value for a in schema.attributes.values() if a.default_value.type]
     function.attribute_proto.extend(defaults)
     return function
 

@@ -24,9 +24,10 @@ from sparsec.frontend.onnx.structure import node_label, ordered
 from sparsec.frontend.onnx.tensors import TensorReader
 from sparsec.interpreter import evaluate_op
 from sparsec.ir import TensorType, WeightOp, type_of
+from sparsec.ir.dims import Sym, symbols
 from sparsec.ir.ops import NODE
 from sparsec.ir.shapes import format_shape
-from sparsec.ir.types import element_of
+from sparsec.ir.types import element_of, is_float
 from sparsec.weights import WeightStore
 
 DEDUPLICATED_BYTES = 2**16  # hashing larger constants costs more than their copies
@@ -138,10 +139,8 @@ class Importer:
         try:
             results = self._import(proto, domain, name, opset, inputs, scope)
         except (SparsecError, VerifyException, ValueError, OverflowError, RecursionError, MemoryError) as error:
-            kind = type(error) if isinstance(error, SparsecError) else InvalidModel
-            reason = str(error) or type(error).__name__
             shapes = tuple(describe(value, self.constants) for value in inputs)
-            self.problems.append(Problem(name, proto.op_type, domain, opset, shapes, reason, kind))
+            self.problems.append(Problem(name, proto.op_type, domain, opset, shapes, *_diagnose(error, inputs)))
             results = [self._placeholder(output, scope) for output in proto.output]
         for output, value in zip(proto.output, results, strict=False):
             if output and value is not None:
@@ -178,9 +177,10 @@ class Importer:
 
     def _placeholder(self, output: str, scope: Scope) -> Value:
         """A value of the type that the file declares, so that the nodes after a problem are checked too."""
-        if output not in scope.declared:
+        type_ = scope.declared.get(output)
+        if type_ is None or not is_float(type_.element) or any(isinstance(dim, Sym) for dim in type_.shape):
             return Unknown()
-        return Block(arg_types=[scope.declared[output]]).args[0]
+        return Block(arg_types=[type_]).args[0]
 
     # ---- ops
 
@@ -192,6 +192,9 @@ class Importer:
         if op.operands and all(operand in self.constants for operand in op.operands) and self._worth_folding(op):
             operands = [self.constants[operand] for operand in op.operands]
             return [self.constant(array, name) for array in evaluate_op(op, operands, self.weights)]
+        for value in (*op.operands, *op.results):
+            if type_of(value).dtype.name in _NOT_COMPUTED:
+                raise UnsupportedModel(f"computes with {type_of(value).dtype}; convert the model to float32")
         for operand in op.operands:
             self.materialize(operand)
         self.block.add_op(op)
@@ -206,6 +209,7 @@ class Importer:
 
     def constant(self, array: np.ndarray, name: str) -> SSAValue:
         """The value of a constant array, the same one for equal small arrays. `name` is a hint for the store."""
+        array = np.asarray(array)
         if array.dtype.byteorder == ">" or array.dtype.name not in _SUPPORTED:
             raise UnsupportedModel(f"{name!r} has elements of type {array.dtype}")
         content = None
@@ -224,12 +228,29 @@ class Importer:
         return f"{name}.{count}" if count else name
 
     def _worth_folding(self, op: Operation) -> bool:
-        """Whether the results are small, or no larger than what they are made of."""
+        """Whether the results are of fixed size, and small or no larger than what they are made of."""
+        if any(isinstance(dim, Sym) for result in op.results for dim in type_of(result).shape):
+            return False
         made = sum(math.prod(type_of(r).static_shape) * type_of(r).dtype.itemsize for r in op.results)
         return made <= max(MAX_FOLDED_BYTES, sum(self.constants[operand].nbytes for operand in op.operands))
 
 
+_NOT_COMPUTED = ("float64", "float16")  # folded where they are constant
 _SUPPORTED = frozenset(("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"))
+
+
+def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, type[SparsecError]]:
+    """The reason for people, and the class. Shapes that do not fit may do so once their symbols are fixed."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, UnsupportedModel):
+        return reason, UnsupportedModel
+    shapes = [set(type_of(value).shape) for value in inputs if isinstance(value, SSAValue)]
+    differing = set().union(*shapes) - set.intersection(*shapes) if shapes else set()
+    names = sorted(set().union(*map(symbols, differing)))
+    if names and isinstance(error, ValueError):
+        fixing = " ".join(f"--dim {name}=…" for name in names)
+        return f"does not fit while {', '.join(names)} may be any size ({reason}); try {fixing}", UnsupportedModel
+    return reason, InvalidModel
 
 
 def _check_definition(proto: NodeProto, domain: str, opset: int) -> None:
@@ -239,7 +260,7 @@ def _check_definition(proto: NodeProto, domain: str, opset: int) -> None:
     if found is None:
         return
     schema.check_node(proto, found)
-    if not schema.follows_known(proto.op_type, domain, opset):
+    if not schema.is_known_use(proto, domain, opset):
         raise UnsupportedModel(
             f"uses the definition of {proto.op_type} of opset {found.since}; sparsec reads opsets {schema.OLDEST} to "
             f"{schema.NEWEST} (convert the model with onnx.version_converter)"
@@ -255,4 +276,5 @@ def describe(value: Value | None, constants: Mapping[SSAValue, np.ndarray]) -> s
     if isinstance(value, Sizes):
         return f"sizes {format_shape(value.dims.shape)}"
     type_ = type_of(value)
-    return f"{'constant ' if value in constants else ''}{format_shape(type_.shape)} {type_.dtype}"
+    shape = "x".join(text if len(text := str(dim)) < 24 else "…" for dim in type_.shape) or "scalar"
+    return f"{'constant ' if value in constants else ''}{shape} {type_.dtype}"

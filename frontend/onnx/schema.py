@@ -38,10 +38,19 @@ def definition(op: str, domain: str, version: int) -> Definition | None:
     return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, attributes)
 
 
-def follows_known(op: str, domain: str, version: int) -> bool:
-    """Whether the definition at `version` is also that of an opset between OLDEST and NEWEST."""
-    known = definition(op, domain, min(max(version, OLDEST), NEWEST))
-    return domain != "" or definition(op, domain, version) == known
+def is_known_use(node: NodeProto, domain: str, version: int) -> bool:
+    """Whether a node means the same under the definition of an opset between OLDEST and NEWEST.
+
+    It does where it uses no attribute, input or output that this definition lacks: other opsets have added element
+    types and options. Operators that came after NEWEST are known by the bodies that ONNX gives them.
+    """
+    known = definition(node.op_type, domain, min(max(version, OLDEST), NEWEST))
+    found = definition(node.op_type, domain, version)
+    if domain or known is None or found is None or known.since == found.since:
+        return True
+    if len(node.input) > known.inputs[1] or len(node.output) > known.outputs[1]:
+        return False
+    return all(known.attributes.get(a.name, (0, False))[0] == a.type for a in node.attribute)
 
 
 def check_node(node: NodeProto, found: Definition) -> None:

@@ -95,6 +95,8 @@ def _stack(node: Node, parts: list, axis: int) -> Value:
 @operator("Scan")
 def scan(node: Node):
     """Unrolled over the fixed length of its scan inputs."""
+    if node.opset < 9:
+        node.unsupported("scans a batch of sequences, as before opset 9")
     body, count = node.graph("body"), node.integer("num_scan_inputs")
     if not 1 <= count <= len(node.inputs):
         node.invalid(f"has {count} scan inputs of {len(node.inputs)} inputs")

@@ -138,6 +138,8 @@ def leaky_relu(node: Node):
 @operator("PRelu")
 def prelu(node: Node):
     x, slope = node.input(0), node.input(1)
+    if node.opset < 7 and len(dims_of(slope)) == 1:  # one slope a channel, before broadcasting came
+        slope = node.reshape(slope, [*dims_of(slope), *[1] * (len(dims_of(x)) - 2)])
     return node.map([x, slope], lambda x, s: x.compare("lt", 0).select(x * s, x))
 
 
@@ -289,10 +291,12 @@ _SMALL_POWERS: dict[float, Callable[[Scalar], Scalar]] = {
 def modulo(node: Node):
     if node.integer("fmod"):
         return node.map([node.input(0), node.input(1)], _truncated_remainder)
-    x = node.input(0)
-    if is_float(type_of(x).element):
-        node.invalid("has floats and fmod = 0, which ONNX does not define")
-    return node.map([x, node.input(1)], _floored_remainder)
+    x, y = node.input(0), node.input(1)
+    return node.map([x, y], _floored_quotient_rest if is_float(type_of(x).element) else _floored_remainder)
+
+
+def _floored_quotient_rest(a: Scalar, b: Scalar) -> Scalar:
+    return a - (a / b).call("floor") * b
 
 
 def _truncated_remainder(a: Scalar, b: Scalar) -> Scalar:
@@ -310,6 +314,8 @@ def _floored_remainder(a: Scalar, b: Scalar) -> Scalar:
 @operator("BitShift")
 def bit_shift(node: Node):
     op = arith.ShLIOp if node.text("direction") == "LEFT" else arith.ShRUIOp
+    if type_of(node.input()).element != ui8:
+        node.unsupported(f"shifts {type_of(node.input()).dtype} elements; only uint8 is supported")
     return node.map([node.input(0), node.input(1)], lambda a, b: a.emit(op(a.value, b.value)))
 
 

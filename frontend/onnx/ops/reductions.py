@@ -43,7 +43,18 @@ def reduce_(node: Node):
     axes = reduced_axes(node, len(dims_of(x)))
     if axes is None:
         return node.map([x], lambda x: x * x) if node.op == "ReduceSumSquare" else x
-    return node.emit(ReduceOp(x, _KINDS[node.op], axes, bool(node.integer("keepdims", 1))))
+    result = ReduceOp(x, _KINDS[node.op], axes, bool(node.integer("keepdims", 1)))
+    if _KINDS[node.op] in ("max", "min") and any(dims_of(x)[axis] == 0 for axis in axes):
+        return node.expand(node.constant(_extreme(type_of(x).dtype, _KINDS[node.op])), dims_of(result.result))
+    return node.emit(result)
+
+
+def _extreme(dtype: np.dtype, kind: str) -> np.ndarray:
+    """The maximum or minimum of no elements: the least or the greatest number."""
+    if dtype.kind == "f":
+        return np.array(-np.inf if kind == "max" else np.inf, dtype)
+    limits = np.iinfo(np.uint8) if dtype.kind == "b" else np.iinfo(dtype)
+    return np.array(limits.min if kind == "max" else limits.max).astype(dtype)
 
 
 @operator(*_COMPOSED)
@@ -71,6 +82,9 @@ def reduce_log_sum_exp(node: Node):
     axes = reduced_axes(node, len(dims_of(x)))
     if axes is None:
         return x
+    if any(dims_of(x)[axis] == 0 for axis in axes):
+        shape = dims_of(ReduceOp(x, "sum", axes, bool(node.integer("keepdims", 1))).result)
+        return node.expand(node.scalar(-np.inf, x), shape)
     highest = node.emit(ReduceOp(x, "max", axes, True))
     highest = node.map([highest], lambda m: m.abs().compare("eq", float("inf")).select(m.constant(0.0), m))
     powers = node.map([x, highest], lambda x, m: (x - m).call("exp"))
