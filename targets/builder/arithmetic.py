@@ -127,9 +127,11 @@ class Arithmetic(Core):
             result = arith.cmpi(number + 4 if unsigned else number, x.ir, y.ir)
         return Value(self, result, "i1", x.lanes)
 
-    def select(self, condition: Value, x: Operand, y: Operand) -> Value:
+    def select(self, condition: Value | bool, x: Operand, y: Operand) -> Value:
         """x where the condition holds, else y."""
         x, y = self.match(x, y)
+        if isinstance(condition, bool):
+            return x if condition else y
         if condition.lanes is not None and x.lanes is None:
             x, y = self.broadcast(x, condition.lanes), self.broadcast(y, condition.lanes)
         if self.isa.relaxed and condition.lanes is not None and elements.is_float(x.element):

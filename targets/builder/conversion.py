@@ -9,7 +9,7 @@ from mlir.dialects import arith, vector
 
 from sparsec.targets.builder import elements
 from sparsec.targets.builder.arithmetic import Arithmetic
-from sparsec.targets.builder.value import Value
+from sparsec.targets.builder.value import Operand, Value
 
 _DYNAMIC_POSITION = -(2**63)
 
@@ -17,11 +17,14 @@ _DYNAMIC_POSITION = -(2**63)
 class Conversion(Arithmetic):
     """Conversions, shuffles and horizontal reductions."""
 
-    def convert(self, x: Value, element: str) -> Value:
+    def convert(self, x: Operand, element: str) -> Value:
         """`x` as `element`: integers wrap or extend by their sign, floats round to nearest even or are cut to integers.
 
-        Conversion to i1 tests for not zero; a float outside the integer's range gives an arbitrary integer.
+        Conversion to i1 tests for not zero; a float outside the integer's range gives an arbitrary integer. A Python
+        number, such as the index of a loop that runs once, becomes a constant.
         """
+        if not isinstance(x, Value):
+            return self.constant(x, element)
         if x.element == element:
             return x
         if element == "i1":

@@ -36,9 +36,9 @@ _FLOAT_PREDICATES = ("false", "eq", "gt", "ge", "lt", "le", "one", "ord")
 _FLOAT_PREDICATES += ("ueq", "ugt", "uge", "ult", "ule", "ne", "uno", "true")
 
 
-def _bits(b: Builder, x: Scalar, sign: str) -> Scalar:
-    """An integer taken as signed (`i`) or unsigned (`u`); i1 and index have no sign."""
-    if not isinstance(x, Value) or x.element in ("i1", "index"):
+def _bits(b: Builder, x: Value, sign: str) -> Value:
+    """An integer taken as signed (`i`) or unsigned (`u`); i1 has no sign."""
+    if x.element == "i1":
         return x
     return b.bitcast(x, f"{sign}{elements.bits(x.element)}")
 
@@ -48,7 +48,7 @@ def _plain(function: Callable[..., Value]) -> Rule:
 
 
 def _on(sign: str, function: Callable[..., Value]) -> Rule:
-    return lambda b, at, *operands: function(b, *(_bits(b, x, sign) for x in operands))
+    return lambda b, at, *operands: function(b, *(_bits(b, x, sign) if isinstance(x, Value) else x for x in operands))
 
 
 def _math(function: Callable[..., Value]) -> Rule:
@@ -137,16 +137,16 @@ def _compare_integers(b: Builder, at: Context, x: Scalar, y: Scalar) -> Value:
 def _extend_signed(b: Builder, at: Context, x: Value) -> Value:
     if x.element == "i1":
         return -b.convert(x, at.element)
-    return b.convert(_bits(b, x, "i"), at.element)  # type: ignore[arg-type]
+    return b.convert(_bits(b, x, "i"), at.element)
 
 
 def _extend(b: Builder, at: Context, x: Value) -> Value:
-    return b.convert(_bits(b, x, "u"), at.element)  # type: ignore[arg-type]
+    return b.convert(_bits(b, x, "u"), at.element)
 
 
 def _signed_to_float(b: Builder, at: Context, x: Value) -> Value:
     x = -b.convert(x, "i32") if x.element == "i1" else x
-    return b.convert(_bits(b, x, "i"), at.element)  # type: ignore[arg-type]
+    return b.convert(_bits(b, x, "i"), at.element)
 
 
 def _to_integer(b: Builder, at: Context, x: Value) -> Value:
@@ -167,7 +167,7 @@ def _power(b: Builder, x: Scalar, y: Scalar) -> Value:
 
 
 def _integer_power_of_float(b: Builder, at: Context, x: Value, y: Value) -> Value:
-    return vector_math.pow(b, b.convert(x, "f32"), b.convert(_bits(b, y, "i"), "f32"))  # type: ignore[arg-type]
+    return vector_math.pow(b, b.convert(x, "f32"), b.convert(_bits(b, y, "i"), "f32"))
 
 
 def _integer_power(b: Builder, x: Scalar, y: Scalar) -> Value:
