@@ -93,8 +93,8 @@ def source(plan: Plan, isas: Sequence[Isa]) -> str:
 def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
     """Assembly that puts the weights file and the manifest into read-only data.
 
-    On x86 the weights lie in the large-model section and are reached by a 64-bit pointer, so that code and tables stay
-    within 2 GB of each other beside any weights. The manifest is an ELF note (a custom section in wasm), so that it can
+    On x86 the weights lie in the large-model section. They and the manifest are reached by 64-bit pointers, so that
+    weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a custom section in wasm), so that it can
     be read from a file for another machine.
     """
     fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
@@ -119,7 +119,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
     lines = [f"#define SPARSEC_{key} {value}" for key, value in values.items()]
     lines += [f"#define MODEL(function) {plan.name}_##function", '#include "sparsec.h"', f'#include "{plan.name}.h"']
     lines.append(f"extern const char *const {plan.name}__weights HIDDEN;")
-    lines.append(f"extern const char {plan.name}__manifest[] HIDDEN;")
+    lines.append(f"extern const char *const {plan.name}__manifest HIDDEN;")
     return "\n".join(lines)
 
 

@@ -4,23 +4,25 @@
 weights:
     .incbin @weights@
 
-    .section .data.rel.ro.weights,"aw",%progbits
+    .section .note.sparsec,"a",%note
+    .p2align 2
+    .long 8, end - manifest, 1
+    .asciz "sparsec"
+manifest:
+    .incbin @manifest@
+    .byte 0
+end:
+    .p2align 2
+
+    .section .data.rel.ro.sparsec,"aw",%progbits
     .p2align 3
     .globl @name@__weights
     .hidden @name@__weights
 @name@__weights:
     .quad weights
-
-    .section .note.sparsec,"a",%note
-    .p2align 2
-    .long 8, end - @name@__manifest, 1
-    .asciz "sparsec"
     .globl @name@__manifest
     .hidden @name@__manifest
 @name@__manifest:
-    .incbin @manifest@
-    .byte 0
-end:
-    .p2align 2
+    .quad manifest
 
     .section .note.GNU-stack,"",%progbits

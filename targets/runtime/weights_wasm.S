@@ -5,6 +5,12 @@ weights:
     .incbin @weights@
     .size weights, . - weights
 
+    .section .rodata.manifest,"",@
+manifest:
+    .incbin @manifest@
+    .byte 0
+    .size manifest, . - manifest
+
     .section .rodata.weights_pointer,"",@
     .p2align 2
     .globl @name@__weights
@@ -14,14 +20,14 @@ weights:
     .int32 weights
     .size @name@__weights, 4
 
-    .section .rodata.manifest,"",@
+    .section .rodata.manifest_pointer,"",@
+    .p2align 2
     .globl @name@__manifest
     .hidden @name@__manifest
     .type @name@__manifest,@object
 @name@__manifest:
-    .incbin @manifest@
-    .byte 0
-    .size @name@__manifest, . - @name@__manifest
+    .int32 manifest
+    .size @name@__manifest, 4
 
     .section .custom_section.sparsec,"",@
     .incbin @manifest@
