@@ -1,0 +1,86 @@
+"""The passes, in the order in which the compiler runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xdsl.transforms.dead_code_elimination import dce
+
+from sparsec.model import Model
+from sparsec.passes.assign_layouts import AssignLayouts
+from sparsec.passes.base import Pass
+from sparsec.passes.choose_formats import ChooseFormats, Decision
+from sparsec.passes.eliminate_dead_channels import EliminateDeadChannels
+from sparsec.passes.fix_dims import FixDims
+from sparsec.passes.fold_batch_norm import FoldBatchNorm
+from sparsec.passes.fold_constants import FoldConstants
+from sparsec.passes.fuse_epilogues import FuseEpilogues
+from sparsec.passes.fuse_maps import FuseMaps
+from sparsec.passes.legalize_spatial import LegalizeSpatial
+from sparsec.passes.merge_equal import MergeEqual
+from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
+from sparsec.passes.simplify_movement import SimplifyMovement
+from sparsec.target import Target
+
+PASSES: tuple[type[Pass], ...] = (
+    FixDims,
+    FoldConstants,
+    SimplifyMovement,
+    MergeEqual,
+    FoldBatchNorm,
+    LegalizeSpatial,
+    FuseMaps,
+    FuseEpilogues,
+    EliminateDeadChannels,
+    ChooseFormats,
+    AssignLayouts,
+    PlanMemory,
+)
+
+
+def pipeline(dims: Mapping[str, int] | None = None, formats: Literal["auto", "dense", "sparse"] = "auto") -> list[Pass]:
+    """The passes from an imported model to one whose kernels, layouts and memory are decided.
+
+    `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`.
+    """
+    clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
+    return [
+        FixDims(dims or {}),
+        *clean,
+        FoldBatchNorm(),
+        LegalizeSpatial(),
+        *clean,
+        FuseMaps(),
+        FuseEpilogues(),
+        EliminateDeadChannels(),
+        *clean,
+        ChooseFormats(formats),
+        AssignLayouts(),
+        PlanMemory(),
+    ]
+
+
+@dataclass
+class Passed:
+    """What the passes found: why each layer got its kernel, and where values live once memory is planned."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    memory: MemoryPlan = field(default_factory=lambda: MemoryPlan({}, 0, 0))
+
+
+def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = None) -> Passed:
+    """Run `passes` in order on `model`, in place. After each, dead ops and weights go, and the result is verified."""
+    passed = Passed()
+    for step in passes:
+        found = step.apply(model, target)
+        dce(model.module)
+        model.weights.drop_unused(model.module)
+        model.module.verify()
+        match found:
+            case MemoryPlan():
+                passed.memory = found
+            case list():
+                passed.decisions = found
+    return passed

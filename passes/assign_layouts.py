@@ -1,0 +1,185 @@
+"""Activations get the target's panel layout wherever that saves more conversions than it costs.
+
+    %y = sp.conv(%x, @w)    ⇒   %p = sp.relayout(%x) : !sp.tensor<[1, 64, 56, 56], f32, #sp.panel<rows = 2, …>>
+    %z = sp.map(%y)             %y = sp.conv(%p, @w) : !sp.tensor<[…], f32, #sp.panel<…>>
+    return %z                   %z = sp.map(%y)      : !sp.tensor<[…], f32, #sp.panel<…>>
+                                %r = sp.relayout(%z), return %r
+
+Convolutions whose kernels take panels get them. Ops that work in both layouts (maps, concatenations and slices of
+channels, pools, resizes, reductions over the image) follow their neighbours: each is moved to the side that leaves
+fewer elements to convert, until no move helps. The function's inputs and outputs, and weights, are row-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import f32
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from sparsec.ir import (
+    ConcatOp,
+    Contraction,
+    ConvOp,
+    FormatAttr,
+    MapOp,
+    PanelAttr,
+    PoolOp,
+    ReduceOp,
+    RelayoutOp,
+    ResizeOp,
+    SliceOp,
+    SpOp,
+    WeightOp,
+    type_of,
+)
+from sparsec.ir.dims import Dim, product
+from sparsec.ir.ops import values
+from sparsec.model import Model
+from sparsec.passes.base import Pass, like
+from sparsec.target import Target
+
+_SWEEPS = 10
+
+
+@dataclass(frozen=True)
+class AssignLayouts(Pass):
+    needs_target = True
+
+    def apply(self, model: Model, target: Target | None) -> None:
+        assert target is not None, "layouts are the target's"
+        ops = [op for op in model.main.body.block.ops if isinstance(op, SpOp | ReturnOp)]
+        choice = _Choice(target, ops)
+        choice.improve()
+        for op in ops:
+            if op in choice.in_panels:
+                for result in op.results:
+                    _set_encoding(result, choice.panel(result))
+        _convert(ops, choice)
+
+
+class _Choice:
+    """Which ops work on panels."""
+
+    def __init__(self, target: Target, ops: list[Operation]):
+        self._target = target
+        self._panels: dict[tuple[Dim, Dim], PanelAttr | None] = {}
+        able = [op for op in ops if self._is_able(op)]
+        self._movable = [op for op in able if not isinstance(op, Contraction)]
+        self.in_panels: set[Operation] = set(able)
+
+    def panel(self, value: SSAValue) -> PanelAttr | None:
+        """The panel layout of `value`, if it has one."""
+        type_ = type_of(value)
+        if type_.rank != 4 or type_.element != f32:
+            return None
+        height, width = type_.shape[2:]
+        if not isinstance(height, int) or not isinstance(width, int):
+            return None
+        if (height, width) not in self._panels:
+            self._panels[height, width] = self._target.panel(height, width)
+        return self._panels[height, width]
+
+    def wants(self, op: Operation, value: SSAValue) -> PanelAttr | None:
+        """The layout in which `op` reads `value`."""
+        return self.panel(value) if op in self.in_panels and value in _images(op) else None
+
+    def improve(self) -> None:
+        """Move ops to row-major or back while that converts fewer elements; on a tie, row-major has no padding."""
+        for _ in range(_SWEEPS):
+            moved = False
+            for op in self._movable:
+                inside = op in self.in_panels
+                gain = self._converted(op, inside) - self._converted(op, not inside)
+                if gain > 0 or (gain == 0 and inside):
+                    self.in_panels ^= {op}
+                    moved = True
+            if not moved:
+                return
+
+    def _converted(self, op: Operation, inside: bool) -> int:
+        """How many elements around `op` change their layout, with `op` in panels or not."""
+        total = 0
+        for value in dict.fromkeys(op.operands):
+            if value in _images(op) and (value.owner in self.in_panels) != inside:
+                total += _size(value)
+        for value in op.results:
+            if self.panel(value) and any(
+                (use.operation in self.in_panels and value in _images(use.operation)) != inside for use in value.uses
+            ):
+                total += _size(value)
+        return total
+
+    def _is_able(self, op: Operation) -> bool:
+        """Whether `op` can work on panels: the target has kernels, and all its images have a panel layout."""
+        if not _keeps_pixels(op) or not self._target.takes_panels(op):
+            return False
+        return all(self.panel(value) for value in _images(op)) and all(
+            self.panel(result) or isinstance(op, ReduceOp) for result in op.results
+        )
+
+
+def _keeps_pixels(op: Operation) -> bool:
+    """Whether `op` is one that pixels innermost in panels suit."""
+    image = op.result if isinstance(op, MapOp) else next(iter(op.operands), None)
+    if image is None or type_of(image).rank != 4:
+        return False
+    match op:
+        case ConvOp() | PoolOp() | ResizeOp():
+            return True
+        case MapOp():
+            return all(_fits(value, op) for value in op.inputs)
+        case ConcatOp():
+            return op.axis.value.data == 1
+        case SliceOp():
+            whole = zip(type_of(op.input).shape, type_of(op.result).shape, values(op.steps), strict=True)
+            return all(size == part and step == 1 for i, (size, part, step) in enumerate(whole) if i != 1)
+        case ReduceOp():
+            return sorted(values(op.axes)) == [2, 3]
+    return False
+
+
+def _fits(value: SSAValue, op: MapOp) -> bool:
+    """Whether a map in panels can read `value`: full shape, a number per channel (and image), or a scalar."""
+    shape = type_of(value).shape
+    return shape == type_of(op.result).shape or all(dim == 1 for dim in shape[-2:])
+
+
+def _images(op: Operation) -> list[SSAValue]:
+    """The operands that `op`, where it works on panels, reads in panels; the others it reads row-major."""
+    match op:
+        case Contraction():
+            full = [extra for extra in op.extras if type_of(extra).shape == type_of(op.result).shape]
+            return [op.lhs, *full]
+        case MapOp():
+            return [value for value in op.inputs if type_of(value).shape == type_of(op.result).shape]
+        case ReturnOp() | WeightOp():
+            return []
+    return list(op.operands)
+
+
+def _size(value: SSAValue) -> int:
+    size = product(type_of(value).shape)
+    return size if isinstance(size, int) else 1
+
+
+def _set_encoding(value: SSAValue, encoding: Attribute | None) -> None:
+    Rewriter.replace_value_with_new_type(value, type_of(value).with_encoding(encoding))
+
+
+def _convert(ops: Iterable[Operation], choice: _Choice) -> None:
+    """Insert a relayout before the first op that reads a value in another layout than it has."""
+    converted: dict[tuple[SSAValue, Attribute | None], SSAValue] = {}
+    for op in ops:
+        for index, value in enumerate(op.operands):
+            wanted, encoding = choice.wants(op, value), type_of(value).encoding
+            if isinstance(encoding, FormatAttr) or wanted == (encoding if isinstance(encoding, PanelAttr) else None):
+                continue
+            if (value, wanted) not in converted:
+                relayout = like(RelayoutOp(value, wanted), op)
+                Rewriter.insert_op(relayout, InsertPoint.before(op))
+                converted[value, wanted] = relayout.result
+            op.operands[index] = converted[value, wanted]

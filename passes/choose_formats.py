@@ -1,0 +1,142 @@
+"""Each op gets the cheapest kernel that the target predicts for it, and each weight the format that its kernel reads.
+
+    %y = sp.conv(%x, %w)   ⇒   %w = sp.weight @w : !sp.tensor<[…], f32, #sp.format<"d0: dense, d1: compressed">>
+                               %y = sp.conv(%x, %w) {kernel = "spmm_f32_csr_…"}
+
+With `formats=dense` only kernels of dense weights count, with `formats=sparse` the others come first. Why a layer got
+its kernel, and what the alternatives would cost, is kept as a `Decision` (what `sparsec explain` prints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Operation
+
+from sparsec.errors import UnsupportedModel
+from sparsec.ir import Contraction, FormatAttr, RelayoutOp, ReshapeOp, SpOp, WeightOp, node_name, type_of
+from sparsec.ir.ops import KERNEL
+from sparsec.ir.shapes import format_shape
+from sparsec.model import Model
+from sparsec.passes.base import Pass, constant
+from sparsec.target import Candidate, Target
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to run a layer; `format` is "dense" or the levels of a sparse format, `seconds` are predicted."""
+
+    row: str
+    format: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was chosen for a layer and why: `alternatives` are all that the target offered, cheapest first."""
+
+    node: str
+    op: str
+    shapes: str
+    density: float
+    row: str
+    format: str
+    seconds: float
+    reason: str
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
+class ChooseFormats(Pass):
+    """`formats`: auto, dense or sparse."""
+
+    needs_target = True
+
+    formats: Literal["auto", "dense", "sparse"] = "auto"
+
+    def apply(self, model: Model, target: Target | None) -> list[Decision]:
+        assert target is not None, "choosing formats needs a target"
+        decisions: list[Decision] = []
+        unsupported: list[Operation] = []
+        for op in list(model.main.body.block.ops):
+            if not isinstance(op, SpOp) or isinstance(op, WeightOp | ReshapeOp | RelayoutOp):
+                continue
+            candidates = target.candidates(op, model.weights)
+            chosen = _choose(candidates, self.formats)
+            if chosen is None:
+                unsupported.append(op)
+            elif isinstance(op, Contraction):
+                decisions.append(_decide(op, chosen, candidates, model))
+                _apply(op, chosen)
+        if unsupported:
+            lines = "\n".join(f"  {node_name(op)}: {op.name} {_shapes(op)}" for op in unsupported)
+            raise UnsupportedModel(f"{target.name} has no kernel for {len(unsupported)} ops of {model.name}:\n{lines}")
+        return decisions
+
+
+def _is_dense(candidate: Candidate) -> bool:
+    return candidate.format is None or candidate.format.is_dense
+
+
+def _choose(candidates: Sequence[Candidate], formats: str) -> Candidate | None:
+    """The first candidate of the wanted kind; without a sparse one, the first of all."""
+    wanted = {"auto": candidates, "dense": [c for c in candidates if _is_dense(c)]}
+    if formats in wanted:
+        return next(iter(wanted[formats]), None)
+    return next((c for c in candidates if not _is_dense(c)), next(iter(candidates), None))
+
+
+def _decide(op: Contraction, chosen: Candidate, candidates: Sequence[Candidate], model: Model) -> Decision:
+    weight = constant(op.rhs, model.weights)
+    density = 1.0 if weight is None or not weight.size else np.count_nonzero(weight) / weight.size
+    alternatives = tuple(Alternative(c.row, _format_name(c), c.seconds, c.reason) for c in candidates)
+    return Decision(
+        node_name(op),
+        op.name,
+        _shapes(op),
+        density,
+        chosen.row,
+        _format_name(chosen),
+        chosen.seconds,
+        _reason(chosen, candidates),
+        alternatives,
+    )
+
+
+def _format_name(candidate: Candidate) -> str:
+    return "dense" if _is_dense(candidate) else str(candidate.format)
+
+
+def _reason(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
+    """The candidate's own reason, and how it compares with the best of the other kind."""
+    other = next((c for c in candidates if _is_dense(c) != _is_dense(chosen)), None)
+    if other is None:
+        return chosen.reason
+    ratio = other.seconds / chosen.seconds if chosen.seconds else float("inf")
+    against = f"{ratio:.2f}x the speed of {'dense' if _is_dense(other) else 'sparse'} ({other.row})"
+    return f"{chosen.reason}; {against}" if chosen.reason else against
+
+
+def _apply(op: Contraction, chosen: Candidate) -> None:
+    op.attributes[KERNEL] = StringAttr(chosen.row)
+    weight = op.rhs.owner
+    if chosen.format is None or not isinstance(weight, WeightOp):
+        return
+    encoded = type_of(op.rhs).with_encoding(FormatAttr(chosen.format))
+    if encoded == op.rhs.type:
+        return
+    new = WeightOp(weight.key, encoded)
+    new.result.name_hint = op.rhs.name_hint
+    assert op.parent is not None, "the op is in the function"
+    op.parent.insert_op_before(new, op)
+    op.operands[1] = new.result
+
+
+def _shapes(op: Operation) -> str:
+    inputs = ", ".join(format_shape(type_of(value).shape) for value in op.operands)
+    return f"{inputs} -> {', '.join(format_shape(type_of(value).shape) for value in op.results)}"

@@ -1,0 +1,211 @@
+"""Every intermediate value gets its place in one arena, whose size is known before the first run.
+
+    %a = sp.conv(%x, @w)      ⇒   %a = sp.conv(%x, @w)  {arena = array<i64: 0>}
+    %b = sp.map(%a)               %b = sp.map(%a)       {arena = array<i64: 0>}          (in place: %a dies here)
+    %c = sp.conv(%b, @v)          %c = sp.conv(%b, @v)  {arena = array<i64: 802816>}
+
+A value lives from the op that makes it to its last reader. A reshape is its input under another name. What the function
+returns is written to the caller's buffer directly. A map may write over an input of its own type that dies there.
+
+Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
+values in some order, each in the smallest gap that fits between those that live at the same time; the best of several
+orders is kept.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import BlockArgument, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
+from sparsec.ir.ops import integer, ints
+from sparsec.model import Model
+from sparsec.passes.base import Pass
+from sparsec.target import Buffer, Target
+
+ALIGNMENT = 64
+ARENA, ARENA_BYTES = "arena", "arena_bytes"
+_SHUFFLES = 64
+
+
+@dataclass
+class Live:
+    """A buffer of the arena: bytes, and the first and last op (by index) during which it holds something."""
+
+    nbytes: int
+    first: int
+    last: int
+
+    def meets(self, other: Live) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where each value lives. `lower_bound_bytes` is the most that lives at one time: no arena can be smaller."""
+
+    buffers: dict[SSAValue, Buffer]
+    arena_bytes: int
+    lower_bound_bytes: int
+
+    def buffer(self, value: SSAValue) -> Buffer:
+        """The place of an input, an output or an intermediate value. Weights have none here."""
+        return self.buffers[value]
+
+
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """`in_place`: maps may write over an input that dies there."""
+
+    in_place: bool = True
+
+    def apply(self, model: Model, target: Target | None) -> MemoryPlan:
+        _own_outputs(model)
+        return _Planner(model, self.in_place).plan()
+
+
+def root(value: SSAValue) -> SSAValue:
+    """The value whose memory `value` shares: reshapes are looked through."""
+    while isinstance(value.owner, ReshapeOp):
+        value = value.owner.input
+    return value
+
+
+def _own_outputs(model: Model) -> None:
+    """Give every output a value of its own: one that is an input, a weight or another output is copied by a map."""
+    block = model.main.body.block
+    last = block.last_op
+    assert isinstance(last, ReturnOp), "a function ends in func.return"
+    seen: set[SSAValue] = set()
+    for index, value in enumerate(last.arguments):
+        source = root(value)
+        if isinstance(source, BlockArgument) or isinstance(source.owner, WeightOp) or source in seen:
+            copy = MapOp([value], identity_region([type_of(value).element]))
+            Rewriter.insert_op(copy, InsertPoint.before(last))
+            last.operands[index] = source = copy.result
+        seen.add(source)
+
+
+class _Planner:
+    def __init__(self, model: Model, in_place: bool):
+        self._main = model.main
+        self._ops = [op for op in self._main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp)]
+        self._buffers: dict[SSAValue, Buffer] = {}
+        self._lives: dict[SSAValue, Live] = {}
+        self._place_ports()
+        self._find_lives()
+        if in_place:
+            self._share_dying_inputs()
+
+    def plan(self) -> MemoryPlan:
+        lives = list({id(live): live for live in self._lives.values()}.values())
+        bound = lower_bound(lives, len(self._ops))
+        offsets, size = place(lives, bound)
+        places = {id(live): offset for live, offset in zip(lives, offsets, strict=True)}
+        for value, live in self._lives.items():
+            self._buffers[value] = Buffer("arena", 0, places[id(live)], int(type_of(value).nbytes))  # pyright: ignore
+        for op in self._main.body.block.ops:
+            if isinstance(op, ReshapeOp) and root(op.input) in self._buffers:
+                self._buffers[op.result] = self._buffers[root(op.input)]
+        self._annotate(size)
+        return MemoryPlan(self._buffers, size, bound)
+
+    def _place_ports(self) -> None:
+        last = self._ops[-1]
+        for space, values in (("input", self._main.body.block.args), ("output", map(root, last.operands))):
+            for index, value in enumerate(values):
+                self._buffers[value] = Buffer(space, index, 0, int(type_of(value).nbytes))  # pyright: ignore
+
+    def _find_lives(self) -> None:
+        for index, op in enumerate(self._ops):
+            for value in op.operands:
+                if (live := self._lives.get(root(value))) is not None:
+                    live.last = index
+            for value in op.results:
+                if value not in self._buffers:
+                    self._lives[value] = Live(_aligned(int(type_of(value).nbytes)), index, index)  # pyright: ignore
+
+    def _share_dying_inputs(self) -> None:
+        """Let maps write over an input, so that one buffer lives on from the input to the result."""
+        for index, op in enumerate(self._ops):
+            if not isinstance(op, MapOp) or op.result not in self._lives:
+                continue
+            sources = [root(value) for value in op.inputs]
+            for value, source in zip(op.inputs, sources, strict=True):
+                live = self._lives.get(source)
+                if live and live.last == index and value.type == op.result.type and sources.count(source) == 1:
+                    live.last = self._lives[op.result].last
+                    self._lives[op.result] = live
+                    break
+
+    def _annotate(self, size: int) -> None:
+        self._main.attributes[ARENA_BYTES] = integer(size)
+        for op in self._ops:
+            offsets = [self._buffers[value].offset if value in self._lives else -1 for value in op.results]
+            if any(offset >= 0 for offset in offsets):
+                op.attributes[ARENA] = ints(offsets)
+
+
+def lower_bound(lives: Sequence[Live], steps: int) -> int:
+    """The most bytes that live at one step."""
+    changes = [0] * (steps + 1)
+    for live in lives:
+        changes[live.first] += live.nbytes
+        changes[live.last + 1] -= live.nbytes
+    return max(accumulate(changes), default=0)
+
+
+def place(lives: Sequence[Live], bound: int) -> tuple[list[int], int]:
+    """Offsets for `lives` such that none that meet overlap, and the size of the arena. Stops at `bound`."""
+    meeting = [[j for j, other in enumerate(lives) if j != i and live.meets(other)] for i, live in enumerate(lives)]
+    best: list[int] = []
+    size = -1
+    for order in _orders(lives):
+        offsets = _place_in_order(lives, order, meeting)
+        end = max((offset + live.nbytes for offset, live in zip(offsets, lives, strict=True)), default=0)
+        if size < 0 or end < size:
+            best, size = offsets, end
+        if size <= bound:
+            break
+    return best, size
+
+
+def _orders(lives: Sequence[Live]) -> Iterator[list[int]]:
+    """Orders to try: large values first, long-lived large ones first, in order of time, then shuffles of the first."""
+    indices = range(len(lives))
+    yield sorted(indices, key=lambda i: (-lives[i].nbytes, lives[i].first))
+    yield sorted(indices, key=lambda i: -lives[i].nbytes * (lives[i].last - lives[i].first + 1))
+    yield sorted(indices, key=lambda i: (lives[i].first, -lives[i].nbytes))
+    generator = random.Random(0)
+    for _ in range(_SHUFFLES):
+        weights = [live.nbytes * generator.uniform(0.5, 1.5) for live in lives]
+        yield sorted(indices, key=lambda i, weights=weights: -weights[i])
+
+
+def _place_in_order(lives: Sequence[Live], order: Sequence[int], meeting: Sequence[Sequence[int]]) -> list[int]:
+    offsets = [-1] * len(lives)
+    for index in order:
+        taken = sorted((offsets[j], offsets[j] + lives[j].nbytes) for j in meeting[index] if offsets[j] >= 0)
+        offsets[index] = _best_gap(lives[index].nbytes, taken)
+    return offsets
+
+
+def _best_gap(nbytes: int, taken: Sequence[tuple[int, int]]) -> int:
+    """The start of the smallest gap of `nbytes` or more between the `taken` ranges (sorted), or their end."""
+    best, waste, end = -1, 0, 0
+    for low, high in taken:
+        gap = low - end
+        if gap >= nbytes and (best < 0 or gap - nbytes < waste):
+            best, waste = end, gap - nbytes
+        end = max(end, high)
+    return best if best >= 0 else end
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
