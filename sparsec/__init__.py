@@ -46,11 +46,11 @@ def compile(
     return program
 
 
-def load(path: str | PathLike[str]) -> Program:
-    """Load an artifact that `compile` or the command line made."""
+def load(path: str | PathLike[str], threads: int = 0, isa: str | None = None) -> Program:
+    """Load an artifact that `compile` or the command line made; see `sparsec.program.load`."""
     from sparsec.program import load
 
-    return load(Path(path))
+    return load(path, threads, isa)
 
 
 def _artifact_name(model: Path, target: str) -> str:
