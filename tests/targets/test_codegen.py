@@ -113,11 +113,9 @@ def test_no_call_of_libraries(isa: Isa) -> None:
     assert not re.findall(r"^\s+(?:call\w*|bl|b|jmp)\s+(?!\.?L)\$?[a-z_]\w*", text, flags=re.MULTILINE)
 
 
-def test_wasm_loads_hold_their_displacements() -> None:
+def test_wasm_memory_access_holds_its_displacement() -> None:
     text = codegen.emit_assembly([Gemm(48, 64, 256, 6, 2)], WASM)
-    assert {int(n) for n in re.findall(r"v128\.load32_splat\s+(\d+)", text)} == {0, 4, 8, 12, 16, 20}
-    again = codegen.emit_assembly([Gemm(48, 64, 256, 6, 2)], AVX512)
-    assert again == codegen.emit_assembly([Gemm(48, 64, 256, 6, 2)], AVX512)
+    assert {int(n) for n in re.findall(r"v128\.store\s+(\d+)", text)} >= {0, 16, 1024, 1040, 2048, 5136}
 
 
 def test_objects_are_deterministic_and_kernels_appear_once() -> None:
