@@ -57,9 +57,7 @@ class Jit:
 class Prepared:
     """A kernel with its arguments: call it with `begin` and `end`."""
 
-    def __init__(
-        self, engine: llvm.ExecutionEngine, address: int, arrays: Sequence[np.ndarray], scratch: int
-    ) -> None:
+    def __init__(self, engine: llvm.ExecutionEngine, address: int, arrays: Sequence[np.ndarray], scratch: int) -> None:
         if not all(array.flags.c_contiguous for array in arrays):
             raise ValueError("kernels take contiguous arrays")
         buffers = [*arrays, aligned(scratch)]
