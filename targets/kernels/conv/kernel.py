@@ -1,0 +1,201 @@
+"""What dense and sparse convolution kernels share: the walk over panels and blocks of K, and the epilogue."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.conv.pack import Packing
+from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
+from sparsec.targets.kernels.region import Body
+
+
+@dataclass(frozen=True)
+class ConvKernel(Kernel):
+    """A convolution whose weights are packed. Arguments: source, weights, the epilogue's extras, target.
+
+    K is walked in blocks of `block` input channels; between blocks, partial sums lie in the target. A chunk is one
+    panel for one of `splits` parts of the outputs (of the groups, where there are several). Chunks of one panel that
+    follow one another share its packing.
+    """
+
+    shape: ConvShape
+    extras: tuple[Extra, ...]
+    epilogue: Body
+    block: int
+    splits: int
+
+    weight_element: ClassVar[str]
+
+    @abstractmethod
+    def multiply(self, b: Builder, work: Work) -> None:
+        """Adds the products of one block of K to the target, for the parts [work.low, work.high) of the outputs."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of K."""
+        return -(-self.shape.channels // self.block)
+
+    @property
+    def chunks(self) -> int:
+        return self.shape.panels * self.splits
+
+    @property
+    def scratch(self) -> int:
+        return 0 if self.shape.direct else self.block * self.shape.taps * self.shape.stride * 4
+
+    def emit(self, b: Builder) -> None:
+        arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
+        with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
+            packing = Packing(b, self.shape, self.block)
+            packed = scratch.view("f32")
+            if not self.shape.direct:
+                packing.clear(packed)
+            with self._panels(b, begin, end) as (panel, low, high), self._groups(b, low, high) as (group, low, high):
+                image, panel = _divide(panel, self.shape.target.panels, self.shape.target.images)
+                output = Output(b, self, extras, target, image, panel, group)
+                with b.loop(0, self.blocks) as block:
+                    channels = self._channels(b, block)
+                    channel = group * self.shape.channels + block * self.block
+                    rows = source + (self.shape.source.image(image) + channel * self.shape.source.stride)
+                    if self.shape.direct:
+                        rows = rows + panel * self.shape.source.panel_size
+                    else:
+                        packing.emit(rows, packed, panel, channels)
+                        rows = packed
+                    depth = channels * self.shape.taps
+                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high))
+
+    def _channels(self, b: Builder, block: Index) -> Index:
+        """How many input channels a block has."""
+        total = self.shape.channels
+        if total % self.block == 0:
+            return self.block
+        if isinstance(block, int):
+            return min(self.block, total - block * self.block)
+        return b.min(b.as_index(self.block), total - block * self.block)
+
+    @contextmanager
+    def _panels(self, b: Builder, begin: Value, end: Value) -> Iterator[tuple[Index, Index, Index]]:
+        """The panels of the chunks [begin, end), each with the range of its parts that is wanted."""
+        parts = self.splits
+        if parts == 1:
+            with b.loop(begin, end) as panel:
+                yield panel, 0, 1
+            return
+        with b.loop(begin // parts, (end + (parts - 1)) // parts) as panel:
+            first = panel * parts
+            yield panel, b.max(begin - first, b.constant(0)), b.min(end - first, b.constant(parts))
+
+    @contextmanager
+    def _groups(self, b: Builder, low: Index, high: Index) -> Iterator[tuple[Index, Index, Index]]:
+        """The groups that the parts [low, high) stand for, each whole; without groups, the parts themselves."""
+        groups = self.shape.groups
+        if groups == 1:
+            yield 0, low, high
+            return
+        each = -(-groups // self.splits)
+        stop = min(high * each, groups) if isinstance(high, int) else b.min(high * each, b.constant(groups))
+        with b.loop(low * each, stop) as group:
+            yield group, 0, 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """One block of K of one panel: `depth` rows of B from `rows` on, for the parts [low, high) of a group's outputs."""
+
+    rows: Ref
+    weights: Ref
+    output: Output
+    group: Index
+    block: Index
+    depth: Index
+    low: Index
+    high: Index
+
+
+class Output:
+    """The panel of results of one group, with the operands of the epilogue."""
+
+    def __init__(
+        self,
+        b: Builder,
+        kernel: ConvKernel,
+        extras: Sequence[Ref],
+        target: Ref,
+        image: Index,
+        panel: Index,
+        group: Index,
+    ) -> None:
+        self.b, self.kernel = b, kernel
+        planes = kernel.shape.target
+        channel = group * kernel.shape.outputs
+        start = planes.image(image) + panel * planes.panel_size + channel * planes.stride
+        self._target = target + start
+        self._extras = [
+            ref + (start if extra.full else image * extra.image + channel * extra.channel)
+            for ref, extra in zip(extras, kernel.extras, strict=True)
+        ]
+
+    def begin(self, tile: Tile, rows: Sequence[Index], column: Index, block: Index) -> list[Value]:
+        """The sums before a block: zero, or what the blocks before it left. Row by row, `tile.vectors` each."""
+        b = self.b
+        sums = [b.constant(0.0, "f32", b.isa.lanes)] * (len(rows) * tile.vectors)
+        if self.kernel.blocks > 1:
+            with b.if_(block != 0, carry=sums):
+                sums[:] = [x for row in rows for x in self._load(self._target, tile, row, column)]
+        return sums
+
+    def finish(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index, block: Index) -> None:
+        """Stores the sums after a block, through the epilogue after the last one."""
+        if self.kernel.epilogue.is_identity:
+            self._store(sums, tile, rows, column)
+        elif self.kernel.blocks == 1:
+            self._store(self._epilogue(sums, tile, rows, column), tile, rows, column)
+        else:
+            with self.b.if_(block == self.kernel.blocks - 1) as branch:
+                self._store(self._epilogue(sums, tile, rows, column), tile, rows, column)
+            with branch.else_():
+                self._store(sums, tile, rows, column)
+
+    def _epilogue(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> list[Value]:
+        results: list[Value] = []
+        for index, row in enumerate(rows):
+            extras = zip(self._extras, self.kernel.extras, strict=True)
+            columns = [self._extra(ref, extra, tile, row, column) for ref, extra in extras]
+            for vector in range(tile.vectors):
+                arguments = [sums[index * tile.vectors + vector], *(values[vector] for values in columns)]
+                results += self.kernel.epilogue.emit(self.b, arguments)
+        return results
+
+    def _extra(self, ref: Ref, extra: Extra, tile: Tile, row: Index, column: Index) -> list[Value]:
+        """What an operand of the epilogue gives each vector of a row."""
+        if extra.full:
+            return self._load(ref, tile, row, column)
+        return [self.b.load(ref, row * extra.channel)] * tile.vectors
+
+    def _load(self, ref: Ref, tile: Tile, row: Index, column: Index) -> list[Value]:
+        return [self.b.vload(ref, offset, count) for offset, count in self._places(tile, row, column)]
+
+    def _store(self, values: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
+        places = [place for row in rows for place in self._places(tile, row, column)]
+        for value, (offset, count) in zip(values, places, strict=True):
+            self.b.vstore(value, self._target, offset, count)
+
+    def _places(self, tile: Tile, row: Index, column: Index) -> Iterator[tuple[Index, int | None]]:
+        """Offset and number of lanes (None: all) of each vector of a row."""
+        for vector in range(tile.vectors):
+            count = tile.tail if vector == tile.vectors - 1 else None
+            yield column + (row * self.kernel.shape.target.stride + vector * self.b.isa.lanes), count
+
+
+def _divide(flat: Index, size: int, count: int) -> tuple[Index, Index]:
+    """Quotient and remainder of `flat`, which is below count * size."""
+    if count == 1:
+        return 0, flat
+    return flat if size == 1 else flat // size, 0 if size == 1 else flat % size

@@ -1,0 +1,84 @@
+"""From `sp.conv` to a kernel of the table and packed weights."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation
+
+from sparsec.ir import ConvOp, WeightOp, node_name, type_of
+from sparsec.ir.ops import KERNEL
+from sparsec.target import Candidate
+from sparsec.targets.kernels.call import Call, Packed
+from sparsec.targets.kernels.conv.dense import DenseConv, pack_dense
+from sparsec.targets.kernels.conv.kernel import ConvKernel
+from sparsec.targets.kernels.conv.shape import ConvShape, Extra
+from sparsec.targets.kernels.conv.sparse import SparseConv, pack_sparse
+from sparsec.targets.kernels.conv.table import DENSE, ROWS, Row
+from sparsec.targets.kernels.region import Body, element
+from sparsec.weights import WeightStore
+
+
+def accepts(op: Operation) -> bool:
+    """Whether this is a 2-D f32 convolution by constant weights, not depthwise, with an epilogue that we can run."""
+    if not isinstance(op, ConvOp) or type_of(op.lhs).rank != 4 or not isinstance(op.rhs.owner, WeightOp):
+        return False
+    types = [type_of(value) for value in (op.lhs, op.rhs, op.result)]
+    if any(element(type_.element) != "f32" for type_ in types) or op.groups.value.data == types[0].shape[1] != 1:
+        return False
+    return all(isinstance(dim, int) for type_ in types for dim in type_.shape) and _extras(op) is not None
+
+
+def takes_panels(op: Operation) -> bool:
+    """These kernels read and write panels wherever they run at all."""
+    return accepts(op)
+
+
+def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]:
+    """The dense kernel and the sparse ones, by predicted time."""
+    shape = ConvShape.of(op)
+    return [Candidate(DENSE.name, DENSE.format(shape), 0.0)]
+
+
+def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
+    """One call: source, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
+    chosen = op.attributes.get(KERNEL)
+    return [call(op, weights, ROWS[chosen.data] if chosen is not None else DENSE)]  # type: ignore[attr-defined]
+
+
+def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:
+    """The call of the kernel that `row` stands for."""
+    shape, extras = ConvShape.of(op), _extras(op)
+    if extras is None:
+        raise ValueError(f"no kernel runs the epilogue of {node_name(op)}")
+    weight = op.rhs.owner
+    assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
+    kernel = kernel_of(row, shape, extras, Body.of(op.epilogue))
+    packed = Packed(*_packing(kernel, weight.key, weights[weight.key]))
+    arguments = (op.lhs, packed, *op.extras, op.result)
+    return Call(kernel, arguments, (len(arguments) - 1,))
+
+
+def kernel_of(row: Row, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> ConvKernel:
+    """The kernel that `row` stands for at these sizes."""
+    fields = shape, extras, epilogue, row.block(shape), row.splits(shape)
+    return DenseConv(*fields) if row.columns is None else SparseConv(*fields, row.columns)
+
+
+def _packing(kernel: ConvKernel, key: str, weight: np.ndarray):
+    """The key and the maker of the weight stream that a kernel reads."""
+    shape = kernel.shape
+    if isinstance(kernel, DenseConv):
+        return f"dense:{key}:g{shape.groups}", partial(pack_dense, weight, shape.groups)
+    layout = kernel.block * shape.taps, shape.stride, kernel.splits
+    return f"csr:{key}:g{shape.groups}:{layout}", partial(pack_sparse, weight, shape.groups, *layout)
+
+
+def _extras(op: ConvOp) -> tuple[Extra, ...] | None:
+    """The operands of the epilogue; None where one cannot be read."""
+    try:
+        return tuple(Extra.of(value, op) for value in op.extras)
+    except ValueError:
+        return None

@@ -1,0 +1,62 @@
+"""The rows of the kernel table for convolutions: which tiles there are, and what each fixes about a shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sparsec.ir import Format, Level
+from sparsec.targets.kernels.conv.shape import ConvShape
+
+CHUNKS = 16  # for up to this many threads, where a result has so few panels that these must be split
+PACKED_BYTES = 512 * 1024  # most that a packed block of K takes of the L2
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel of the table. `depth` is the aim for rows of B in a block of K, `columns` for the width of a sparse tile.
+
+    Sparse rows keep `depth` × `columns` floats within 32 to 40 KB of L1.
+    """
+
+    depth: int
+    columns: int | None = None
+
+    @property
+    def name(self) -> str:
+        return (
+            f"conv_f32_dense_m6k{self.depth}" if self.columns is None else f"spmm_f32_csr_n{self.columns}k{self.depth}"
+        )
+
+    @property
+    def sparse(self) -> bool:
+        return self.columns is not None
+
+    def block(self, shape: ConvShape) -> int:
+        """Input channels in a block of K: about `depth` rows of B, in blocks as equal as they can be."""
+        rows = self.depth if shape.direct else min(self.depth, PACKED_BYTES // (4 * shape.stride))
+        most = max(1, rows // shape.taps)
+        return -(-shape.channels // -(-shape.channels // most))
+
+    def splits(self, shape: ConvShape) -> int:
+        """Parts of the outputs (or groups) that are chunks of their own."""
+        wanted = -(-CHUNKS // max(1, shape.panels))
+        least = 64 if self.sparse else 12  # outputs: a part has runs, or blocks of six, of its own
+        return max(1, min(wanted, shape.groups if shape.groups > 1 else shape.outputs // least))
+
+    def format(self, shape: ConvShape) -> Format:
+        """Which weights are stored, as levels of [M, C, KH, KW]."""
+        inner = (Level(2, "dense"), Level(3, "dense"))
+        if not self.sparse:
+            return Format((Level(0, "dense"), Level(1, "dense"), *inner))
+        block = self.block(shape)
+        inner = (Level(2, "compressed"), Level(3, "compressed"))
+        return Format((Level(1, "dense", "/", block), Level(0, "dense"), Level(1, "compressed", "%", block), *inner))
+
+
+DENSE = Row(128)
+# Widths that divide panels of 64, 112, 128 and 208 floats well; for each, blocks of K for fewer and for more non-zeros.
+SPARSE = tuple(Row(depth, columns) for columns, depths in ((64, (96, 160)), (112, (64, 96))) for depth in depths)
+ROWS = {row.name: row for row in (DENSE, *SPARSE)}
+
+__all__ = ["DENSE", "ROWS", "SPARSE", "Row"]
