@@ -1,6 +1,8 @@
 /* Which ISAs of the artifact this CPU can run. The words are in the order of targets/cpu.py. */
 #include "sparsec.h"
 
+#include <stdatomic.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -51,7 +53,7 @@ static uint32_t detect_isas(void) {
 static uint32_t usable_isas(void) {
     static _Atomic uint32_t cache;
     const uint32_t known = 1u << 31;
-    uint32_t value = __c11_atomic_load(&cache, __ATOMIC_RELAXED);
-    if (value == 0) __c11_atomic_store(&cache, value = detect_isas() | known, __ATOMIC_RELAXED);
+    uint32_t value = atomic_load_explicit(&cache, memory_order_relaxed);
+    if (value == 0) atomic_store_explicit(&cache, value = detect_isas() | known, memory_order_relaxed);
     return value;
 }
