@@ -94,8 +94,8 @@ def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
     """Assembly that puts the weights file and the manifest into read-only data.
 
     On x86 the weights lie in the large-model section. They and the manifest are reached by 64-bit pointers, so that
-    weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a custom section in wasm), so that it can
-    be read from a file for another machine.
+    weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a custom section in wasm),
+    so that it can be read from a file for another machine.
     """
     fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
     template = "weights_wasm.S" if isa.wasm else "weights_elf.S"
