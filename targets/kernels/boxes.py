@@ -1,0 +1,118 @@
+"""Boxes: strided sets of elements that are copied, or filled with one value, and how they are cut into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from sparsec.targets.builder import Builder, Index, Value
+from sparsec.targets.kernels.space import unravel
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop: `size` elements, the steps of source and target from one to the next. Those of the target are positive."""
+
+    size: int
+    source: int
+    target: int
+
+    def follows(self, inner: Axis) -> bool:
+        """Whether this loop goes on where `inner` ends."""
+        return self.source == inner.source * inner.size and self.target == inner.target * inner.size
+
+
+@dataclass(frozen=True)
+class Box:
+    """target[start + ...] = source[start + ...] over nested loops, outermost first; all in elements.
+
+    `argument` says which of the kernel's sources is read; None fills the box with the bits `value`.
+    """
+
+    axes: tuple[Axis, ...]
+    source_start: int = 0
+    target_start: int = 0
+    argument: int | None = 0
+    value: int = 0
+
+    @classmethod
+    def of(
+        cls, sizes: Sequence[int], source: Sequence[int], target: Sequence[int], source_start: int = 0,
+        target_start: int = 0, argument: int | None = 0, value: int = 0,
+    ) -> Box:  # fmt: skip
+        """A box from sizes and strides in as few loops as can be, ordered by the target's strides.
+
+        The loop over neighbours in the source comes next to the innermost one, for tiles.
+        """
+        if argument is None:
+            source, source_start = [0] * len(sizes), 0
+        axes = [Axis(*axis) for axis in zip(sizes, source, target, strict=True) if axis[0] != 1]
+        axes.sort(key=lambda axis: axis.target, reverse=True)
+        merged: list[Axis] = []
+        for axis in axes:
+            if merged and merged[-1].follows(axis):
+                axis = Axis(merged.pop().size * axis.size, axis.source, axis.target)
+            merged.append(axis)
+        for axis in merged[:-2]:
+            if axis.source == 1:
+                merged.remove(axis)
+                merged.insert(-1, axis)
+        # Loops that go backwards count from their far end: offsets that a kernel computes are never negative.
+        source_start += sum((axis.size - 1) * axis.source for axis in merged if axis.source < 0)
+        return cls(tuple(merged), source_start, target_start, argument, value)
+
+    @property
+    def count(self) -> int:
+        """Elements of the box."""
+        return prod(axis.size for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A loop dealt out in `block`s; the last one takes the rest, so that none is shorter than `block` or the loop."""
+
+    size: int
+    block: int
+
+    @property
+    def pieces(self) -> int:
+        return max(1, self.size // self.block)
+
+    def range(self, b: Builder, index: Index) -> tuple[Index, Index]:
+        """The part of the loop that a piece covers."""
+        if self.pieces == 1:
+            return 0, self.size
+        start = index * self.block
+        stop = start + self.block
+        if self.pieces * self.block == self.size or not isinstance(index, Value):
+            return start, stop
+        return start, b.select(index == self.pieces - 1, b.constant(self.size), stop)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How the loops of a box are dealt out as chunks."""
+
+    cuts: tuple[Cut, ...]
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], elements: int, blocks: Sequence[int] = ()) -> Cuts:
+        """Chunks of about `elements` elements; `blocks` are the least blocks of the innermost loops."""
+        least = [*[1] * (len(sizes) - len(blocks)), *blocks]
+        cuts: list[Cut] = []
+        room = max(1, elements // prod(min(size, block) for size, block in zip(sizes, least, strict=True)))
+        for size, block in reversed(list(zip(sizes, least, strict=True))):
+            factor = max(1, min(room, -(-size // block)))
+            cuts.append(Cut(size, block * factor))
+            room //= factor
+        return cls(tuple(reversed(cuts)))
+
+    @property
+    def chunks(self) -> int:
+        return prod(cut.pieces for cut in self.cuts)
+
+    def ranges(self, b: Builder, chunk: Index) -> list[tuple[Index, Index]]:
+        """The ranges of all loops that a chunk covers."""
+        indices = unravel(b, chunk, [cut.pieces for cut in self.cuts])
+        return [cut.range(b, index) for cut, index in zip(self.cuts, indices, strict=True)]

@@ -1,0 +1,210 @@
+"""Ops that only move elements: relayout, transpose, slice, concat, pad, expand and reshape, each as boxes to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from sparsec.ir import (
+    ConcatOp,
+    ExpandOp,
+    PadOp,
+    RelayoutOp,
+    ReshapeOp,
+    SliceOp,
+    TensorType,
+    TransposeOp,
+    type_of,
+)
+from sparsec.ir.ops import values
+from sparsec.targets.kernels.boxes import Box
+from sparsec.targets.kernels.call import Call
+from sparsec.targets.kernels.copy import Copy
+from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.space import broadcast_strides, row_major
+from sparsec.weights import WeightStore
+
+MOVEMENTS = (ConcatOp, ExpandOp, PadOp, RelayoutOp, ReshapeOp, SliceOp, TransposeOp)
+_SPATIAL = (2, 3)
+
+
+def accepts(op: Operation) -> bool:
+    """Whether this op only moves elements."""
+    return isinstance(op, MOVEMENTS)
+
+
+def takes_panels(op: Operation) -> bool:
+    """Panels are kept by concatenations, slices and pads of images or channels that leave the pixels alone."""
+    match op:
+        case RelayoutOp():
+            return True
+        case ConcatOp():
+            return type_of(op.result).rank == 4 and op.axis.value.data not in _SPATIAL
+        case SliceOp():
+            x, y = type_of(op.input), type_of(op.result)
+            return x.rank == 4 and x.shape[2:] == y.shape[2:] and values(op.steps)[2:] == (1, 1)
+        case PadOp():
+            return type_of(op.input).rank == 4 and not any(values(op.low)[2:] + values(op.high)[2:])
+    return False
+
+
+def lower(op: Operation, weights: WeightStore) -> list[Call]:
+    """One call: the inputs, the result. None for a result without elements."""
+    result = type_of(op.results[0])
+    boxes = tuple(box for box in _BOXES[type(op)](op) if box.count)
+    if not boxes:
+        return []
+    kernel = Copy(op.name.removeprefix("sp."), result.dtype.itemsize, len(op.operands), boxes)
+    arguments: tuple[SSAValue, ...] = (*op.operands, op.results[0])
+    return [Call(kernel, arguments, (len(arguments) - 1,))]
+
+
+def _relayout(op: RelayoutOp) -> list[Box]:
+    """The rows that lie in one panel on both sides move as one run of pixels."""
+    source, target = Planes.of(type_of(op.input)), Planes.of(type_of(op.result))
+    if source.panels > 1 and target.panels > 1:
+        return [_rows(source, target, start, stop) for start, stop in _segments(source, target)]
+    rows = min(source.rows, target.rows)
+    whole, height = source.height // rows, source.height
+    box = _rows(source, target, 0, rows, whole)
+    return [box, _rows(source, target, whole * rows, height)] if height % rows else [box]
+
+
+def _segments(source: Planes, target: Planes) -> list[tuple[int, int]]:
+    """Row ranges without a panel's edge inside."""
+    edges = {*range(0, source.height, source.rows), *range(0, target.height, target.rows), source.height}
+    return list(pairwise(sorted(edges)))
+
+
+def _rows(source: Planes, target: Planes, start: int, stop: int, repeats: int = 1) -> Box:
+    """All images and channels of rows [start, stop), and of the same number of rows behind them, `repeats` times."""
+    sizes = source.images, repeats, source.channels, (stop - start) * source.width
+    strides = [
+        (planes.image_size, int(planes.row(0, 1, stop)) if repeats > 1 else 0, planes.stride, 1)
+        for planes in (source, target)
+    ]
+    return Box.of(sizes, *strides, int(source.row(0, 1, start)), int(target.row(0, 1, start)))
+
+
+def _transpose(op: TransposeOp) -> list[Box]:
+    strides, result = row_major(type_of(op.input).static_shape), type_of(op.result).static_shape
+    return [Box.of(result, [strides[axis] for axis in values(op.perm)], row_major(result))]
+
+
+def _slice(op: SliceOp) -> list[Box]:
+    source, result = (_physical(type_of(value)) for value in (op.input, op.result))
+    starts, steps = (_physical_axes(type_of(op.input), values(x), rest) for x, rest in ((op.starts, 0), (op.steps, 1)))
+    strides = row_major(source)
+    start = sum(first * stride for first, stride in zip(starts, strides, strict=True))
+    moved = [step * stride for step, stride in zip(steps, strides, strict=True)]
+    return [Box.of(result, moved, row_major(result), start)]
+
+
+def _concat(op: ConcatOp) -> list[Box]:
+    axis = op.axis.value.data
+    result = type_of(op.result)
+    axis = 2 if result.panel is not None and axis == 1 else axis
+    strides, place, boxes = row_major(_physical(result)), 0, []
+    for index, value in enumerate(op.inputs):
+        shape = _physical(type_of(value))
+        boxes.append(Box.of(shape, row_major(shape), strides, 0, place * strides[axis], index))
+        place += shape[axis]
+    return boxes
+
+
+def _expand(op: ExpandOp) -> list[Box]:
+    result = type_of(op.result).static_shape
+    return [Box.of(result, broadcast_strides(type_of(op.input).static_shape, result), row_major(result))]
+
+
+def _reshape(op: ReshapeOp) -> list[Box]:
+    shape = type_of(op.result).static_shape
+    return [Box.of(shape, row_major(shape), row_major(shape))]
+
+
+def _pad(op: PadOp) -> list[Box]:
+    """One box for each combination of the axes' parts: before, inside, behind."""
+    x = type_of(op.input)
+    source, target = (_physical(type_of(value)) for value in (op.input, op.result))
+    low, high = (_physical_axes(x, values(sizes), 0) for sizes in (op.low, op.high))
+    parts = [_pad_parts(*axis, op.mode.data) for axis in zip(source, low, high, strict=True)]
+    value = int(np.array(op.value.value.data).astype(x.dtype).view(f"i{x.dtype.itemsize}"))
+    source_strides, target_strides = row_major(source), row_major(target)
+    boxes = []
+    for combination in product(*parts):
+        filled = any(part.first is None for part in combination)
+        first = sum((part.first or 0) * stride for part, stride in zip(combination, source_strides, strict=True))
+        place = sum(part.start * stride for part, stride in zip(combination, target_strides, strict=True))
+        moved = [part.step * stride for part, stride in zip(combination, source_strides, strict=True)]
+        sizes = [part.size for part in combination]
+        boxes.append(Box.of(sizes, moved, target_strides, first, place, None if filled else 0, value))
+    return boxes
+
+
+@dataclass(frozen=True)
+class Part:
+    """`size` places of an axis from `start` on that show source elements `first`, first + step, …; None: the pad value."""
+
+    start: int
+    size: int
+    first: int | None
+    step: int
+
+
+def _pad_parts(size: int, low: int, high: int, mode: str) -> list[Part]:
+    """A padded axis as parts along which the source moves evenly."""
+    places = np.arange(-low, size + high)
+    inside = (places >= 0) & (places < size)
+    match mode:
+        case "constant":
+            shown = np.where(inside, places, -1)
+        case "edge":
+            shown = np.clip(places, 0, size - 1)
+        case "reflect":
+            folded = places % max(2 * (size - 1), 1)
+            shown = np.minimum(folded, 2 * (size - 1) - folded)
+        case "wrap":
+            shown = places % size
+        case _:
+            raise ValueError(f"no padding called {mode!r}")
+    edges = [0, *(np.flatnonzero(np.diff(inside)) + 1), len(shown)]
+    return [part for start, stop in pairwise(edges) for part in _even_parts(shown, int(start), int(stop))]
+
+
+def _even_parts(shown: np.ndarray, start: int, stop: int) -> list[Part]:
+    """Places [start, stop) as parts of one step each."""
+    parts: list[Part] = []
+    while start < stop:
+        first = int(shown[start])
+        step = int(shown[start + 1]) - first if start + 1 < stop else 0
+        size = 1
+        while start + size < stop and int(shown[start + size]) == first + size * step:
+            size += 1
+        parts.append(Part(start, size, None if first < 0 else first, step))
+        start += size
+    return parts
+
+
+def _physical(type_: TensorType) -> tuple[int, ...]:
+    """The shape in memory: [N, T, C, P] in panels."""
+    return tuple(int(dim) for dim in type_.physical_shape)  # pyright: ignore[reportArgumentType]
+
+
+def _physical_axes(type_: TensorType, logical: Sequence[int], rest: int) -> tuple[int, ...]:
+    """Numbers for axes as numbers for the axes in memory; `rest` for the axes of the pixels in panels."""
+    return tuple(logical) if type_.panel is None else (logical[0], rest, logical[1], rest)
+
+
+_BOXES: dict[type[Operation], Callable[..., list[Box]]] = {
+    ConcatOp: _concat,
+    ExpandOp: _expand,
+    PadOp: _pad,
+    RelayoutOp: _relayout,
+    ReshapeOp: _reshape,
+    SliceOp: _slice,
+    TransposeOp: _transpose,
+}
