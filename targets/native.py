@@ -15,7 +15,7 @@ from sparsec.targets.cost import CostModel
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.table import family_of
+from sparsec.targets.kernels.table import candidates_of, family_of
 from sparsec.targets.link import link
 from sparsec.weights import WeightStore
 
@@ -39,8 +39,7 @@ class NativeTarget(Target):
         return family is not None and family.takes_panels(op)
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
-        family = family_of(op)
-        return [] if family is None else family.candidates(op, weights, self)
+        return candidates_of(op, weights, self)
 
     def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
         """The kernel calls that compute `op`, whose layouts and kernel are chosen."""

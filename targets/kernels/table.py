@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 from xdsl.ir import Operation
 
 from sparsec.target import Candidate
+from sparsec.targets.kernels import conv, depthwise, map, movement, norm, pool, reduce, softmax
 from sparsec.targets.kernels.call import Call
 from sparsec.weights import WeightStore
 
 
-@dataclass(frozen=True)
-class Family:
-    """Kernels of one kind. `candidates` is asked for contractions only, which have several ways to run."""
+class Family(Protocol):
+    """A module of kernels of one kind. One with several ways to run an op also has `candidates`."""
 
-    accepts: Callable[[Operation], bool]
-    lower: Callable[[Operation, WeightStore], list[Call]]
-    takes_panels: Callable[[Operation], bool] = lambda op: False
-    candidates: Callable[..., Sequence[Candidate]] | None = None
+    __name__: str
+
+    def accepts(self, op: Operation) -> bool:
+        """Whether the kernels run `op` with these types and attributes."""
+        ...
+
+    def takes_panels(self, op: Operation) -> bool:
+        """Whether they can read and write its 4-D activations in panels."""
+        ...
+
+    def lower(self, op: Operation, weights: WeightStore) -> list[Call]:
+        """The calls that compute `op` in the layouts that its types have."""
+        ...
+
+
+# The first that accepts an op runs it.
+FAMILIES = cast("tuple[Family, ...]", (depthwise, conv, pool, map, reduce, softmax, norm, movement))
+
+
+def family_of(op: Operation) -> Family | None:
+    """The family that runs `op`, or None."""
+    return next((family for family in FAMILIES if family.accepts(op)), None)
+
+
+def candidates_of(op: Operation, weights: WeightStore, target: Any) -> Sequence[Candidate]:
+    """Every way to run `op`, cheapest first; where its family has but one, that has no predicted time."""
+    family = family_of(op)
+    if family is None:
+        return []
+    if (candidates := getattr(family, "candidates", None)) is not None:
+        return candidates(op, weights, target)
+    return [Candidate(family.__name__.rpartition(".")[2], None, 0.0)]
