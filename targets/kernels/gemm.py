@@ -1,0 +1,114 @@
+"""The register tile of dense matrix products: rows of broadcast elements times vectors of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.isa import Isa
+
+CHAINS = 8  # sums that must run at once: two multiply-adds a cycle with a latency of four
+UNROLL = 4  # steps of k written out
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Elements at row · `row` + column · `column` of `ref`, in elements."""
+
+    ref: Ref
+    row: int
+    column: int
+
+
+def tile_rows(isa: Isa) -> int:
+    """Rows of the full register tile."""
+    return {32: 12 if isa.lanes == 16 else 6, 16: 6}.get(isa.registers, 4)
+
+
+def tile_vectors(isa: Isa, rows: int, width: int) -> int:
+    """Vectors in a row of a tile of `rows`, the more the fewer rows; `width` columns at most."""
+    budget = {32: 26, 16: 12}.get(isa.registers, 8)
+    vectors = 1
+    while 2 * vectors * rows <= budget and 2 * vectors * isa.lanes <= width:
+        vectors *= 2
+    return vectors
+
+
+def multiply(
+    b: Builder, x: Matrix, w: Matrix, rows: int, counts: list[int | None], k: int, prefetch: int = 0
+) -> list[list[Value]]:
+    """The sums x[r, :k] · w[:k, c] of `rows` rows and one vector of columns for each of `counts` (None: whole).
+
+    `w` has columns of stride 1. `prefetch` bytes ahead are asked for, where that is not 0.
+    """
+    lanes = b.isa.lanes
+    copies = 1
+    while copies * rows * len(counts) < CHAINS:
+        copies *= 2
+    unroll = max(UNROLL, copies)
+    zero = b.constant(0.0, "f32", lanes)
+    sums = [zero] * (copies * rows * len(counts))
+
+    def step(at: Index, copy: int) -> None:
+        columns = [b.vload(w.ref, at * w.row + v * lanes, count) for v, count in enumerate(counts)]
+        for row in range(rows):
+            scalar = b.broadcast(b.load(x.ref, at * x.column + row * x.row), lanes)
+            for v, column in enumerate(columns):
+                place = (copy * rows + row) * len(counts) + v
+                sums[place] = b.fma(scalar, column, sums[place])
+
+    with b.loop(0, k // unroll * unroll, unroll, carry=sums) as i:
+        for ahead in range(unroll):
+            if prefetch:
+                b.prefetch(w.ref, (i + ahead) * w.row + prefetch // 4)
+            step(i + ahead, ahead % copies)
+    for i in range(k // unroll * unroll, k):
+        step(i, i % copies)
+    return _folded(sums, copies, rows, len(counts))
+
+
+def _folded(sums: list[Value], copies: int, rows: int, vectors: int) -> list[list[Value]]:
+    size = rows * vectors
+    while copies > 1:
+        half = copies // 2
+        sums = [x + y for x, y in zip(sums[: half * size], sums[half * size :], strict=True)]
+        copies = half
+    return [sums[row * vectors : (row + 1) * vectors] for row in range(rows)]
+
+
+def column_vectors(lanes: int, width: int) -> list[int | None]:
+    """The `counts` of `multiply` that cover `width` columns."""
+    whole, rest = divmod(width, lanes)
+    return [None] * whole + ([rest] if rest else [])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`count` rows in tiles of almost equal height: the first `large` of them have `rows` + 1 rows, the others `rows`."""
+
+    count: int
+    tiles: int
+
+    @classmethod
+    def of(cls, count: int, most: int) -> Rows:
+        """As few tiles of at most `most` rows as there can be."""
+        return cls(count, -(-count // most))
+
+    @property
+    def rows(self) -> int:
+        return self.count // self.tiles if self.tiles else 0
+
+    @property
+    def large(self) -> int:
+        return self.count - self.rows * self.tiles
+
+    def visit(self, b: Builder, tile: Callable[[Index, int], None]) -> None:
+        """Calls `tile(first row, rows)` for all tiles."""
+        bulk = self.large * (self.rows + 1)
+        if self.large:
+            with b.loop(0, bulk, self.rows + 1) as row:
+                tile(row, self.rows + 1)
+        if self.large < self.tiles:
+            with b.loop(bulk, self.count, self.rows) as row:
+                tile(row, self.rows)

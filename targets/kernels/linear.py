@@ -1,0 +1,78 @@
+"""Linear layers: `sp.matmul` by a constant matrix, and `sp.conv` on one pixel, which is the same with tokens = batch."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation
+
+from sparsec.formats import DENSE
+from sparsec.ir import Contraction, ConvOp, MatmulOp, WeightOp, type_of
+from sparsec.ir.ops import values
+from sparsec.target import Candidate
+from sparsec.targets.kernels.call import Call, Packed
+from sparsec.targets.kernels.epilogue import epilogue_of
+from sparsec.targets.kernels.linear_dense import LinearDense, pack
+from sparsec.targets.kernels.region import element
+from sparsec.weights import WeightStore
+
+
+def accepts(op: Operation) -> bool:
+    """Whether `op` multiplies rows of f32 by one constant matrix of f32."""
+    if not isinstance(op, MatmulOp | ConvOp) or not isinstance(op.rhs.owner, WeightOp):
+        return False
+    types = [type_of(value) for value in (op.lhs, op.rhs, op.result)]
+    if any(element(type_.element) != "f32" for type_ in types):
+        return False
+    if isinstance(op, ConvOp):
+        return _one_pixel(op)
+    return not bool(op.transpose_a) and prod(types[1].static_shape[:-2]) == 1
+
+
+def takes_panels(op: Operation) -> bool:
+    """Rows are contiguous in row-major tensors only."""
+    return False
+
+
+def candidates(op: Contraction, weights: WeightStore, target: Any) -> list[Candidate]:
+    """The dense kernel and the sparse ones, by predicted time."""
+    return [Candidate(_dense(op).name, DENSE, 0.0)]
+
+
+def lower(op: Contraction, weights: WeightStore) -> list[Call]:
+    """One call: rows, packed weights, operands of the epilogue, result."""
+    weight = op.rhs.owner
+    assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
+    kernel = _dense(op)
+    packed = Packed(f"linear:{weight.key}:{_turned(op)}", lambda: pack(_matrix(op, weights[weight.key])))
+    arguments = (op.lhs, packed, *op.extras, op.result)
+    return [Call(kernel, arguments, (len(arguments) - 1,))]
+
+
+def _dense(op: Contraction) -> LinearDense:
+    shape = type_of(op.result).static_shape
+    axis = 1 if isinstance(op, ConvOp) else len(shape) - 1
+    k = type_of(op.lhs).static_shape[axis if isinstance(op, ConvOp) else -1]
+    return LinearDense(prod(shape[:axis]), shape[axis], k, epilogue_of(op, axis))
+
+
+def _turned(op: Contraction) -> bool:
+    """Whether the weight is [K, M]."""
+    return isinstance(op, MatmulOp) and not bool(op.transpose_b)
+
+
+def _matrix(op: Contraction, weight: np.ndarray) -> np.ndarray:
+    """The weight as [M, K]."""
+    matrix = weight.reshape(weight.shape[:2] if isinstance(op, ConvOp) else weight.shape[-2:])
+    return matrix.T if _turned(op) else matrix
+
+
+def _one_pixel(op: ConvOp) -> bool:
+    """Whether a convolution has one group, one tap and one pixel."""
+    spatial = [*type_of(op.lhs).shape[2:], *type_of(op.rhs).shape[2:], *type_of(op.result).shape[2:]]
+    return op.groups.value.data == 1 and all(dim == 1 for dim in spatial) and not any(values(op.pads))
+
+
+__all__ = ["accepts", "candidates", "lower", "takes_panels"]

@@ -1,0 +1,93 @@
+"""Linear layers on every ISA: tokens, columns and depths around the tiles, epilogues, transposes, one-pixel convolutions."""
+
+import numpy as np
+import pytest
+from kernel_runner import every_isa
+from op_runner import Case, check
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32
+from xdsl.ir import Block, Region
+
+from sparsec.ir import ConvOp, MatmulOp, YieldOp
+from sparsec.targets.kernels import linear
+
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def pruned(*shape, density=0.1):
+    return normal(*shape) * (RANDOM.random(shape) < density).astype(np.float32)
+
+
+def sum_of(count):
+    """An epilogue that adds `count` operands."""
+    block = Block(arg_types=[f32] * (count + 1))
+    total = block.args[0]
+    for extra in block.args[1:]:
+        op = arith.AddfOp(total, extra)
+        block.add_op(op)
+        total = op.result
+    block.add_op(YieldOp(total))
+    return Region(block)
+
+
+def case(x, w, *extras, transpose_b=True):
+    def build(lhs, rhs, *values):
+        return MatmulOp(lhs, rhs, False, transpose_b, values, sum_of(len(values)))
+
+    return Case(build, [x, w, *extras], constants=[1], rtol=2e-5, atol=2e-5 + 4e-7 * x.shape[-1])
+
+
+@every_isa
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 7, 12, 13, 25])
+def test_sizes(isa, tokens):
+    sizes = [(1, 1), (3, 5), (16, 4), (31, 7), (32, 16), (33, 17), (64, 33), (100, 67)]
+    check(linear.lower, [case(normal(tokens, k), normal(m, k)) for m, k in sizes], isa)
+
+
+@every_isa
+def test_cache_sets_and_groups(isa):
+    cases = [case(normal(9, 512), normal(40, 512)), case(normal(6, 1024), normal(33, 1024)), case(normal(300, 24), normal(40, 24))]
+    if isa.x86:
+        cases.append(case(normal(131, 4096), normal(35, 4096)))
+    check(linear.lower, cases, isa)
+
+
+@every_isa
+def test_epilogues(isa):
+    m, k = 37, 20
+    cases = []
+    for shape in ((1,), (13,), (2, 3), (2, 1, 4)):
+        bias, rows = normal(m), normal(*shape, 1)
+        full, one = normal(*shape, m), normal(1)
+        cases.append(case(normal(*shape, k), normal(m, k), bias, full))
+        cases.append(case(normal(*shape, k), normal(m, k), rows, one))
+    cases.append(case(normal(2, 3, 5, k), normal(m, k), normal(2, 1, 5, m), normal(3, 1, m)))
+    check(linear.lower, cases, isa)
+
+
+@every_isa
+def test_weight_orders(isa):
+    cases = [
+        case(normal(3, 20), normal(20, 37), transpose_b=False),
+        case(normal(2, 3, 20), normal(1, 20, 37), transpose_b=False),
+        case(normal(3, 20), normal(1, 1, 37, 20)),
+    ]
+    check(linear.lower, cases, isa)
+
+
+@every_isa
+def test_one_pixel_convolutions(isa):
+    def conv(n, c, m):
+        def build(lhs, rhs, *extras):
+            return ConvOp(lhs, rhs, [1, 1], [1, 1], [0, 0, 0, 0], 1, extras, sum_of(len(extras)))
+
+        arrays = [normal(n, c, 1, 1), normal(m, c, 1, 1), normal(m, 1, 1), normal(n, m, 1, 1)]
+        return Case(build, arrays, constants=[1], rtol=2e-5, atol=2e-5)
+
+    cases = [conv(1, 20, 8), conv(3, 33, 40)]
+    assert all(linear.accepts(each.op) for each in cases)
+    check(linear.lower, cases, isa)
