@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import FloatAttr, ModuleOp, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+
 from sparsec.ir import (
     ConcatOp,
     Contraction,
@@ -27,14 +32,11 @@ from sparsec.ir import (
     TransposeOp,
     YieldOp,
     parse_format,
+    shapes,
     type_of,
 )
 from sparsec.model import Model
 from sparsec.target import Candidate, Target
-from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, ModuleOp, f32
-from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, Region, SSAValue
 
 CSR = parse_format("d0: dense, d1: compressed")
 Scalars = Callable[[Block, Sequence[SSAValue]], SSAValue]
@@ -176,12 +178,11 @@ def _conv_transpose(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue
     padding = [int(random.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True)]
     groups = int(random.choice([g for g in (1, 2) if c % g == 0]))
     pads = random.integers(0, 3, 4).tolist()
-    weight = graph.weight(graph.normal(c, int(random.integers(1, 4)), *kernel))
-    try:
-        op = ConvTransposeOp(x, weight, stride, dilation, pads, padding, groups)
-    except ValueError:
+    array = graph.normal(c, int(random.integers(1, 4)), *kernel)
+    shape = shapes.conv_transpose((1, c, h, w), array.shape, stride, dilation, pads, padding, groups)
+    if min(shape) < 1:  # pyright: ignore[reportArgumentType]
         return None
-    return graph.add(op) if min(type_of(op.result).static_shape) > 0 else None
+    return graph.add(ConvTransposeOp(x, graph.weight(array), stride, dilation, pads, padding, groups))
 
 
 def _batch_norm(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue:

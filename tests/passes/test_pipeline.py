@@ -5,6 +5,7 @@ import pytest
 from graphs import FakeTarget, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsec.interpreter import run
 from sparsec.model import Model
 from sparsec.passes import PASSES, Pass, pipeline, run_pipeline
