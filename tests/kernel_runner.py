@@ -122,9 +122,10 @@ def _link_qemu(folder: Path, kernels: list[Kernel], isa: Isa) -> Path:
     names = [f"{kernel.symbol}{isa.suffix}" for kernel in kernels]
     table = "".join(f"declare void @{name}()\n" for name in names)
     table += f"@kernel_table = constant [{len(names)} x ptr] [{', '.join(f'ptr @{name}' for name in names)}]\n"
+    code = codegen.emit_object(kernels, isa)  # first of all: it registers LLVM's targets
     machine = llvm.Target.from_triple(isa.triple).create_target_machine(reloc="static")
     module = llvm.parse_assembly(table, llvm.create_context())
-    parts = {"driver": _driver(), "kernels": codegen.emit_object(kernels, isa), "table": machine.emit_object(module)}
+    parts = {"driver": _driver(), "kernels": code, "table": machine.emit_object(module)}
     for name, content in parts.items():
         (folder / f"{name}.o").write_bytes(content)
     _zig("ld.lld", "-static", "-o", folder / "run", *(folder / f"{name}.o" for name in parts))
