@@ -10,13 +10,15 @@ import pytest
 from kernel_runner import every_isa
 from op_runner import Case, check
 from xdsl.dialects.builtin import f32
-from xdsl.ir import Region
+from xdsl.ir import Operation, Region
 
 from sparsec.ir import ConvOp, Panel, PanelAttr, type_of
 from sparsec.ir.scalar import region
 from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.conv.lowering import call
 from sparsec.targets.kernels.conv.table import ROWS, Row
+from sparsec.weights import WeightStore
 
 every_row = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 
@@ -64,7 +66,8 @@ def case(shape: Shape, extras: Sequence[np.ndarray] = (), epilogue: Region | Non
     return made
 
 
-def _set_panels(op: ConvOp, shape: Shape) -> None:
+def _set_panels(op: Operation, shape: Shape) -> None:
+    assert isinstance(op, ConvOp)
     result = type_of(op.result)
     values = [op.result, *(extra for extra in op.extras if type_of(extra).shape == result.shape)]
     values += [] if shape.row_major_source else [op.lhs]
@@ -73,7 +76,15 @@ def _set_panels(op: ConvOp, shape: Shape) -> None:
 
 
 def run(shapes: Sequence[Shape], row: Row, isa: Isa) -> None:
-    check(lambda op, weights: [call(op, weights, row)], [case(shape) for shape in shapes], isa)
+    check(lowering(row), [case(shape) for shape in shapes], isa)
+
+
+def lowering(row: Row):
+    def lower(op: Operation, weights: WeightStore) -> list[Call]:
+        assert isinstance(op, ConvOp)
+        return [call(op, weights, row)]
+
+    return lower
 
 
 POINTWISE = [Shape(k, m, (5, 7)) for k in (1, 5, 63, 64, 65, 200) for m in (1, 6, 7, 20)]
@@ -111,13 +122,12 @@ ROW_MAJOR = [
 ]
 
 
+KINDS = {"pointwise": POINTWISE, "pixels": PIXELS, "windows": WINDOWS, "groups": GROUPS, "row-major": ROW_MAJOR}
+
+
 @every_isa
 @every_row
-@pytest.mark.parametrize(
-    "shapes",
-    [POINTWISE, PIXELS, WINDOWS, GROUPS, ROW_MAJOR],
-    ids=["pointwise", "pixels", "windows", "groups", "row-major"],
-)
+@pytest.mark.parametrize("shapes", KINDS.values(), ids=KINDS)
 def test_shapes(isa, row, shapes):
     run(shapes, row, isa)
 
@@ -138,7 +148,7 @@ def test_epilogues(isa, row):
         sizes = (), (shape.outputs, 1, 1), (2, shape.outputs, 1, 1), case(shape).expected()[0].shape
         extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
         cases.append(case(shape, extras, body.clone()))
-    check(lambda op, weights: [call(op, weights, row)], cases, isa)
+    check(lowering(row), cases, isa)
 
 
 @every_isa

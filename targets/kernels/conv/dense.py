@@ -43,7 +43,7 @@ class DenseConv(ConvKernel):
                             self._tile(b, work, tile, column, full * OUTPUTS, rest, some)
 
     def _blocks(self, b: Builder, work: Work, full: int, rest: int) -> tuple[Index, Index, Value | bool]:
-        """The full blocks of weights that the parts [work.low, work.high) stand for, and whether the short one does too."""
+        """The full blocks of weights in the parts [work.low, work.high), and whether the short one is there too."""
         total = full + bool(rest)
         parts = self.splits if self.shape.groups == 1 else 1
         each = -(-total // parts)

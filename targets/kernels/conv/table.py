@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from sparsec.ir import Format, Level
+from sparsec import formats
+from sparsec.formats import k_blocked
+from sparsec.ir import Format
 from sparsec.targets.kernels.conv.shape import ConvShape
 
 CHUNKS = 16  # for up to this many threads, where a result has so few panels that these must be split
@@ -14,9 +15,9 @@ PACKED_BYTES = 512 * 1024  # most that a packed block of K takes of the L2
 
 @dataclass(frozen=True)
 class Row:
-    """A kernel of the table. `depth` is the aim for rows of B in a block of K, `columns` for the width of a sparse tile.
+    """A kernel of the table: about `depth` rows of B in a block of K; sparse ones with tiles of `columns` floats.
 
-    Sparse rows keep `depth` × `columns` floats within 32 to 40 KB of L1.
+    Sparse rows keep `depth` × `columns` floats within 40 KB of L1.
     """
 
     depth: int
@@ -45,13 +46,8 @@ class Row:
         return max(1, min(wanted, shape.groups if shape.groups > 1 else shape.outputs // least))
 
     def format(self, shape: ConvShape) -> Format:
-        """Which weights are stored, as levels of [M, C, KH, KW]."""
-        inner = (Level(2, "dense"), Level(3, "dense"))
-        if not self.sparse:
-            return Format((Level(0, "dense"), Level(1, "dense"), *inner))
-        block = self.block(shape)
-        inner = (Level(2, "compressed"), Level(3, "compressed"))
-        return Format((Level(1, "dense", "/", block), Level(0, "dense"), Level(1, "compressed", "%", block), *inner))
+        """Which weights are stored; K is axes C, KH and KW together."""
+        return k_blocked(self.block(shape) * shape.taps) if self.sparse else formats.DENSE
 
 
 DENSE = Row(128)
