@@ -33,9 +33,9 @@ def compile(
     """Compile an ONNX file and load the result; `save` keeps it.
 
     `shapes` fixes inputs by name, `dims` symbolic dimensions by name; `options` are the other fields of
-    `sparsec.compile.Options` (formats, verify). Raises the errors of `sparsec.errors`.
+    `sparsec.compiler.Options` (formats, verify). Raises the errors of `sparsec.errors`.
     """
-    from sparsec.compile import Options, compile_file
+    from sparsec.compiler import Options, compile_file
     from sparsec.program import load
 
     settings = Options(target, shapes or {}, dims or {}, threads, **options)

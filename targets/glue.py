@@ -22,6 +22,7 @@ _QUERIES = ("count", "name", "dtype", "rank", "shape", "bytes")
 
 FUNCTIONS = (
     *("run", "run_with", "run_isa", "workspace_size", "isa_count", "isa_name", "isa_usable"),
+    *("step_count", "run_step"),
     *("manifest", "version", "error"),
     *(f"{kind}_{query}" for kind in ("input", "output") for query in _QUERIES),
 )

@@ -10,7 +10,7 @@ import click
 from sparsec.bench import Measurement, measure
 from sparsec.cli import options
 from sparsec.cli.run import read_inputs
-from sparsec.compile import Options, compile_file
+from sparsec.compiler import Options, compile_file
 from sparsec.errors import TargetError, UsageError
 from sparsec.program import load
 from sparsec.verify import onnxruntime_session

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from sparsec.cli import options
-from sparsec.compile import EMITS, Options, compile_file
+from sparsec.compiler import EMITS, Options, compile_file
 from sparsec.errors import UsageError
 
 

@@ -3,7 +3,7 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
-enum { OK = 0, NULL_POINTER = 1, CPU_UNFIT = 2, UNKNOWN_ISA = 3 };
+enum { OK = 0, NULL_POINTER = 1, CPU_UNFIT = 2, UNKNOWN_ISA = 3, UNKNOWN_STEP = 4 };
 
 static const port *port_at(const port *ports, int32_t count, int32_t index) {
     return index >= 0 && index < count ? &ports[index] : NULL;
@@ -60,6 +60,21 @@ PUBLIC int32_t MODEL(run)(const void *const *inputs, void *const *outputs, void 
     return MODEL(run_with)(inputs, outputs, workspace, NULL);
 }
 
+PUBLIC int32_t MODEL(step_count)(void) { return SPARSEC_STEPS; }
+
+PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, void *workspace, int32_t index) {
+    uint32_t usable = usable_isas();
+    if (!usable) return CPU_UNFIT;
+    if (index < 0 || index >= SPARSEC_STEPS) return UNKNOWN_STEP;
+    if (!workspace || missing(inputs, input_ports, SPARSEC_INPUTS)) return NULL_POINTER;
+    if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
+    char *arena = aligned(workspace);
+    frame frame = {inputs, outputs, arena, MODEL(_weights)};
+    const step *step = &steps[index];
+    if (step->chunks > 0) step->run[__builtin_ctz(usable)](&frame, arena + SPARSEC_ARENA, 0, step->chunks);
+    return OK;
+}
+
 PUBLIC size_t MODEL(workspace_size)(void) {
     return ALIGNMENT - 1 + SPARSEC_ARENA + (size_t)SPARSEC_SCRATCH * SPARSEC_THREADS;
 }
@@ -108,6 +123,7 @@ PUBLIC const char *MODEL(error)(int32_t code) {
     case NULL_POINTER: return "an input, an output or the workspace is a null pointer";
     case CPU_UNFIT: return "this CPU lacks the instructions that the model was compiled for (" SPARSEC_ISA_NAMES ")";
     case UNKNOWN_ISA: return "the model has no code for an ISA of that index";
+    case UNKNOWN_STEP: return "the model has no step of that index";
     default: return "unknown error code";
     }
 }

@@ -52,6 +52,11 @@ int32_t @name@_isa_usable(int32_t isa);
 int32_t @name@_run_isa(const void *const *inputs, void *const *outputs, void *workspace,
                        const @name@_threads *threads, int32_t isa);
 
+/* The kernels that a run calls, in order (the layers of the manifest). @name@_run_step calls one of them on the caller,
+ * over what the steps before it left in the workspace, so that a profiler can time each. */
+int32_t @name@_step_count(void);
+int32_t @name@_run_step(const void *const *inputs, void *const *outputs, void *workspace, int32_t index);
+
 /* Inputs and outputs, in the order of the pointers of a run. dtype is NumPy's name ("float32"). An index out of range
  * gives NULL, 0 bytes, or rank -1. */
 int32_t @name@_input_count(void);
