@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
 from sparsec.targets.builder import Builder, Index, Value
 from sparsec.targets.kernels.space import unravel
+
+Range = tuple[Index, Index]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Cut:
     def pieces(self) -> int:
         return max(1, self.size // self.block)
 
-    def range(self, b: Builder, index: Index) -> tuple[Index, Index]:
+    def range(self, b: Builder, index: Index) -> Range:
         """The part of the loop that a piece covers."""
         if self.pieces == 1:
             return 0, self.size
@@ -112,7 +115,14 @@ class Cuts:
     def chunks(self) -> int:
         return prod(cut.pieces for cut in self.cuts)
 
-    def ranges(self, b: Builder, chunk: Index) -> list[tuple[Index, Index]]:
+    def ranges(self, b: Builder, chunk: Index) -> list[Range]:
         """The ranges of all loops that a chunk covers."""
         indices = unravel(b, chunk, [cut.pieces for cut in self.cuts])
         return [cut.range(b, index) for cut, index in zip(self.cuts, indices, strict=True)]
+
+
+@contextmanager
+def walk(b: Builder, ranges: Sequence[Range]) -> Iterator[list[Index]]:
+    """Nested loops over ranges; gives their indices."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(b.loop(*span)) for span in ranges]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import reduce
 
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
-from sparsec.targets.kernels.boxes import Axis, Box
+from sparsec.targets.kernels.boxes import Axis, Box, Range, walk
+from sparsec.targets.kernels.space import dot
 from sparsec.targets.kernels.strips import joined
 
 UNROLL = 4  # vectors that one turn of a loop moves
@@ -14,7 +16,6 @@ WRITTEN_OUT = 16  # vectors of a row that are moved without a loop
 REPEATS = 4  # repeats of an element that are made by permuting vectors
 SCALARS = 16  # elements that are loaded one by one into a vector, at most
 
-Range = tuple[Index, Index]
 Move = Callable[[Sequence[Index], int], None]
 
 
@@ -30,13 +31,11 @@ class Mover:
     @contextmanager
     def loops(self, ranges: Sequence[Range], inner: int) -> Iterator[tuple[Index, Index]]:
         """Loops over all but the `inner` innermost axes; gives the offsets in source and target."""
-        source: Index = 0
-        target: Index = 0
-        with ExitStack() as stack:
-            for axis, (start, stop) in zip(self.box.axes[: len(ranges) - inner], ranges, strict=False):
-                index = stack.enter_context(self.b.loop(start, stop))
-                source, target = self.place(axis, index) + source, index * axis.target + target
-            yield source, target
+        axes = self.box.axes[: len(ranges) - inner]
+        with walk(self.b, ranges[: len(axes)]) as indices:
+            pairs = list(zip(axes, indices, strict=True))
+            source = reduce(lambda total, pair: self.place(*pair) + total, pairs, 0)
+            yield source, dot(indices, [axis.target for axis in axes])
 
     def place(self, axis: Axis, index: Index, last: int = 0) -> Index:
         """Where the source stands at an index of a loop; with `last`, the lowest of the elements up to index + `last`."""
@@ -45,27 +44,32 @@ class Mover:
         index = self.b.constant(axis.size - 1 - last) - index if isinstance(index, Value) else axis.size - 1 - last - index
         return index * -axis.source
 
-    def run(self, size: int, span: Range, lanes: int, move: Move) -> None:
-        """Calls `move(places, lanes)` until [start, stop) of a loop of `size` is covered; tails overlap their neighbour."""
-        start, stop = span
-        while lanes > size:
-            lanes //= 2
-        if isinstance(stop, int) and isinstance(start, int) and stop - start <= WRITTEN_OUT * lanes:
-            places = list(range(start, stop - lanes + 1, lanes))
-            for first in range(0, len(places), UNROLL):
-                move(places[first : first + UNROLL], lanes)
-        else:
-            self._loop(start, stop, lanes, move)
-        if size % lanes:
-            move([stop - lanes], lanes)
 
-    def _loop(self, start: Index, stop: Index, lanes: int, move: Move) -> None:
-        b, turn = self.b, lanes * UNROLL
-        bulk = (stop - start) // turn * turn + start
-        with b.loop(start, bulk, turn) as at:
-            move([at + lane * lanes for lane in range(UNROLL)], lanes)
-        with b.loop(bulk, stop - (lanes - 1), lanes) as at:
-            move([at], lanes)
+def cover(b: Builder, size: int, span: Range, lanes: int, move: Move) -> None:
+    """Calls `move(places, lanes)` until [start, stop) of a loop of `size` is covered; tails overlap their neighbour.
+
+    A range is either the whole loop or at least `lanes` long.
+    """
+    start, stop = span
+    while lanes > size:
+        lanes //= 2
+    if isinstance(stop, int) and isinstance(start, int) and stop - start <= WRITTEN_OUT * lanes:
+        places = list(range(start, stop - lanes + 1, lanes))
+        for first in range(0, len(places), UNROLL):
+            move(places[first : first + UNROLL], lanes)
+    else:
+        _loop(b, span, lanes, move)
+    if size % lanes:
+        move([stop - lanes], lanes)
+
+
+def _loop(b: Builder, span: Range, lanes: int, move: Move) -> None:
+    (start, stop), turn = span, lanes * UNROLL
+    bulk = (stop - start) // turn * turn + start
+    with b.loop(start, bulk, turn) as at:
+        move([at + lane * lanes for lane in range(UNROLL)], lanes)
+    with b.loop(bulk, stop - (lanes - 1), lanes) as at:
+        move([at], lanes)
 
 
 def rows(m: Mover, ranges: Sequence[Range]) -> None:
@@ -77,7 +81,7 @@ def rows(m: Mover, ranges: Sequence[Range]) -> None:
             for at, vector in zip(places, vectors, strict=True):
                 m.b.vstore(vector, m.target, target + at)
 
-        m.run(m.box.axes[-1].size, ranges[-1], m.lanes, move)
+        cover(m.b, m.box.axes[-1].size, ranges[-1], m.lanes, move)
 
 
 def fill(m: Mover, ranges: Sequence[Range]) -> None:
@@ -90,7 +94,7 @@ def fill(m: Mover, ranges: Sequence[Range]) -> None:
             for at in places:
                 m.b.vstore(m.b.broadcast(value, lanes), m.target, target + at)
 
-        m.run(m.box.axes[-1].size, ranges[-1], m.lanes, move)
+        cover(m.b, m.box.axes[-1].size, ranges[-1], m.lanes, move)
 
 
 def back(m: Mover, ranges: Sequence[Range]) -> None:
@@ -103,7 +107,7 @@ def back(m: Mover, ranges: Sequence[Range]) -> None:
                 vector = m.b.vload(m.source, m.place(axis, at, lanes - 1) + source, lanes=lanes)
                 m.b.vstore(m.b.permute(vector, range(lanes)[::-1]), m.target, target + at)
 
-        m.run(axis.size, ranges[-1], m.lanes, move)
+        cover(m.b, axis.size, ranges[-1], m.lanes, move)
 
 
 def steps(m: Mover, ranges: Sequence[Range]) -> None:
@@ -118,7 +122,7 @@ def steps(m: Mover, ranges: Sequence[Range]) -> None:
                 vector = m.b.vload_strided(m.source, low, abs(axis.source), lanes=lanes)
                 m.b.vstore(m.b.permute(vector, range(lanes)[order]), m.target, target + at)
 
-        m.run(axis.size, ranges[-1], min(m.lanes, SCALARS), move)
+        cover(m.b, axis.size, ranges[-1], min(m.lanes, SCALARS), move)
 
 
 def repeats(m: Mover, ranges: Sequence[Range]) -> None:
@@ -133,7 +137,7 @@ def repeats(m: Mover, ranges: Sequence[Range]) -> None:
                     chosen = m.b.permute(vector, [(part * lanes + lane) // count for lane in range(lanes)])
                     m.b.vstore(chosen, m.target, at * count + target + part * lanes)
 
-        m.run(axis.size, ranges[-2], m.lanes, move)
+        cover(m.b, axis.size, ranges[-2], m.lanes, move)
 
 
 def tiles(m: Mover, ranges: Sequence[Range]) -> None:

@@ -1,0 +1,100 @@
+"""Places that index arrays name: what gathers read and scatters write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from sparsec.ir import GatherOp, ScatterOp, TensorType, type_of
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.space import Strides, dot, row_major
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """An index into an axis of `extent` elements, `stride` apart."""
+
+    extent: int
+    stride: int
+
+    def offset(self, b: Builder, index: Value) -> Value:
+        """Where an index (scalar or vector, i32 or i64) points; negative ones count from the end.
+
+        Indices outside the axis are wrong in ONNX; here they mean its first or last element, so that no memory
+        outside the tensor is touched.
+        """
+        index = b.select(index < 0, index + self.extent, index)
+        inside = b.min(b.max(index, 0), self.extent - 1)
+        wide = "i32" if self.extent * self.stride < 1 << 31 else "i64"
+        return b.mul(b.convert(inside, wide), self.stride)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Loops over the rows that are moved: `run` contiguous elements each, at a place of a tensor that indices name.
+
+    `loops` are their sizes; `strides` say how each moves in the tensor, `steps` in the array of indices, whose element
+    type is `index`. The other side of the move is dense, in the order of the loops.
+    """
+
+    loops: tuple[int, ...]
+    strides: Strides
+    steps: Strides
+    lookups: tuple[Lookup, ...]
+    run: int
+    index: str
+
+    @classmethod
+    def of(cls, op: GatherOp | ScatterOp) -> Places:
+        """The places of an op, in its first operand."""
+        x, indices = type_of(op.input), type_of(op.indices)
+        match op.kind.data:
+            case "take":
+                return _take(x, indices, op.axis.value.data)
+            case "elements":
+                return _elements(x, indices, op.axis.value.data)
+            case "nd":
+                return _nd(x, indices, op.batch_dims.value.data if isinstance(op, GatherOp) else 0)
+        raise ValueError(f"no kind of indices called {op.kind.data!r}")
+
+    @property
+    def count(self) -> int:
+        """Elements that are moved."""
+        return prod(self.loops) * self.run
+
+    def tensor(self, b: Builder, indices: Ref, at: Sequence[Index]) -> Index:
+        """Where the row at the loops' indices lies in the tensor."""
+        place = dot(at, self.strides)
+        for number, lookup in enumerate(self.lookups):
+            index = b.load(indices, dot(at, self.steps) + number)
+            place = b.convert(lookup.offset(b, index), "index") + place
+        return place
+
+    def dense(self, at: Sequence[Index]) -> Index:
+        """Where that row lies on the other side."""
+        return dot(at, row_major((*self.loops, self.run))[:-1])
+
+
+def _take(x: TensorType, indices: TensorType, axis: int) -> Places:
+    shape = x.static_shape
+    run, extent = prod(shape[axis + 1 :]), shape[axis]
+    loops = prod(shape[:axis]), prod(indices.static_shape)
+    return Places(loops, (extent * run, 0), (0, 1), (Lookup(extent, run),), run, str(indices.element))
+
+
+def _elements(x: TensorType, indices: TensorType, axis: int) -> Places:
+    strides, shape = row_major(x.static_shape), indices.static_shape
+    kept = tuple(0 if i == axis else stride for i, stride in enumerate(strides))
+    lookup = Lookup(x.static_shape[axis], strides[axis])
+    return Places(shape, kept, row_major(shape), (lookup,), 1, str(indices.element))
+
+
+def _nd(x: TensorType, indices: TensorType, batch: int) -> Places:
+    shape, strides = x.static_shape, row_major(x.static_shape)
+    *loops, depth = indices.static_shape
+    kept = tuple(stride if i < batch else 0 for i, stride in enumerate(strides[: len(loops)]))
+    kept += (0,) * (len(loops) - len(kept))
+    lookups = tuple(Lookup(*pair) for pair in zip(shape[batch : batch + depth], strides[batch:], strict=False))
+    steps = row_major((*loops, depth))[:-1]
+    return Places(tuple(loops), kept, steps, lookups, prod(shape[batch + depth :]), str(indices.element))
