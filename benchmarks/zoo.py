@@ -1,5 +1,6 @@
-"""Models for tests and benchmarks: MobileNetV1, MobileNetV2 and ResNet-50 with seeded weights, and models that installed
-packages ship. Nothing here needs sparsec or the network.
+"""Models for tests and benchmarks: MobileNetV1, MobileNetV2, ResNet-50 with seeded weights; models in other packages.
+
+Nothing here needs sparsec or the network.
 
 Weights are He-initialised, so activations stay of order one through the whole network, pruned or not. BatchNorm is left
 as nodes with random statistics, or folded into the convolutions.
@@ -36,7 +37,7 @@ def light_model(name: str) -> Path:
 
 
 def nudenet() -> Path:
-    """YOLOv8n of the nudenet package, real weights: input `images`, batch x 3 x height x width, sizes divisible by 32."""
+    """YOLOv8n of the nudenet package, real weights: input `images`, batch x 3 x height x width, multiples of 32."""
     return _package("nudenet") / "320n.onnx"
 
 
@@ -128,7 +129,7 @@ def resnet50(**options) -> onnx.ModelProto:
 def _bottleneck(net: _Network, x: str, channels: int, inner: int, stride: int, project: bool) -> str:
     y = net.conv(x, channels, inner, 1, activation="Relu", prune=True)
     y = net.conv(y, inner, inner, 3, stride, activation="Relu", prune=True)
-    y = net.conv(y, inner, 4 * inner, 1, prune=True, gain=0.5)
+    y = net.conv(y, inner, 4 * inner, 1, prune=True, gain=0.2)
     shortcut = net.conv(x, channels, 4 * inner, 1, stride, prune=True) if project else x
     return net.add("Relu", [net.add("Add", [y, shortcut])])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx.defs
 import onnx.helper
@@ -84,7 +84,8 @@ def schema_body(node: Node, domain: str) -> FunctionProto | None:
     return function
 
 
-def _body_text(node: Node, schema: onnx.defs.OpSchema) -> bytes | None:
+def _body_text(node: Node, schema: Any) -> bytes | None:
+    """The serialised FunctionProto. `schema` is an onnx.defs.OpSchema, whose stubs lack these members."""
     usable = [version for version in schema.function_opset_versions if version <= node.opset]
     if usable:
         return schema.get_function_with_opset_version(max(usable))

@@ -27,7 +27,7 @@ from sparsec.ir import TensorType, WeightOp, type_of
 from sparsec.ir.dims import Sym, symbols
 from sparsec.ir.ops import NODE
 from sparsec.ir.shapes import format_shape
-from sparsec.ir.types import element_of, is_float
+from sparsec.ir.types import element_of
 from sparsec.weights import WeightStore
 
 DEDUPLICATED_BYTES = 2**16  # hashing larger constants costs more than their copies
@@ -178,7 +178,7 @@ class Importer:
     def _placeholder(self, output: str, scope: Scope) -> Value:
         """A value of the type that the file declares, so that the nodes after a problem are checked too."""
         type_ = scope.declared.get(output)
-        if type_ is None or not is_float(type_.element) or any(isinstance(dim, Sym) for dim in type_.shape):
+        if type_ is None or type_.rank < 2 or any(isinstance(dim, Sym) for dim in type_.shape):
             return Unknown()
         return Block(arg_types=[type_]).args[0]
 

@@ -35,7 +35,7 @@ def load(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, TensorReader]:
 
 def _detach(mapped: np.ndarray, token: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     try:
-        return wire.detach(memoryview(mapped), token)
+        return wire.detach(memoryview(mapped.data), token)
     except wire.NotProtobuf:
         return mapped.tobytes(), []
 

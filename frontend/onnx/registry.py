@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from xdsl.ir import SSAValue
-
 if TYPE_CHECKING:
-    from sparsec.frontend.onnx.node import Node, Sizes
+    from sparsec.frontend.onnx.node import Node, Value
 
 MICROSOFT = "com.microsoft"
-Result: TypeAlias = "SSAValue | Sizes | Sequence[SSAValue | Sizes | None]"
+Result: TypeAlias = "Value | Sequence[Value | None]"
 Handler: TypeAlias = "Callable[[Node], Result]"
-SizeRule: TypeAlias = "Callable[..., np.ndarray | list[np.ndarray]]"
 
 HANDLERS: dict[tuple[str, str], Handler] = {}
 

@@ -33,7 +33,7 @@ def definition(op: str, domain: str, version: int) -> Definition | None:
         return None
     if schema.deprecated:
         return None
-    attributes = {name: (int(a.type.value), bool(a.required)) for name, a in schema.attributes.items()}
+    attributes = {name: (int(getattr(a.type, "value", 0)), bool(a.required)) for name, a in schema.attributes.items()}
     outputs = (schema.min_output, schema.max_output)
     return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, attributes)
 
@@ -73,7 +73,7 @@ def _check_attribute(op: str, attribute: AttributeProto, found: Definition) -> N
     if attribute.name not in found.attributes:
         raise InvalidModel(f"has an attribute {attribute.name!r}, which {op} does not have since opset {found.since}")
     expected, _ = found.attributes[attribute.name]
-    if attribute.type != expected:
+    if attribute.type != expected and not attribute.ref_attr_name:
         names = AttributeProto.AttributeType
         given = names.Name(attribute.type) if attribute.type in names.values() else str(attribute.type)
         raise InvalidModel(f"has the attribute {attribute.name!r} of type {given}, {op} takes {names.Name(expected)}")

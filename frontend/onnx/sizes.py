@@ -63,10 +63,7 @@ def _known(node: Node, index: int) -> np.ndarray | None:
 
 def _whole(array: np.ndarray) -> np.ndarray:
     """Floats that are whole numbers as ints; others stay floats, which no Dim combines with."""
-    flat = [int(v) if float(v).is_integer() else float(v) for v in array.flat]
-    result = np.empty(array.shape, object)
-    result.flat = flat
-    return result
+    return object_array([int(v) if float(v).is_integer() else float(v) for v in array.flat]).reshape(array.shape)  # pyright: ignore
 
 
 def _result_element(node: Node) -> Attribute:
@@ -93,7 +90,7 @@ def _divide(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _each(function: Callable[..., object], *arrays: np.ndarray) -> np.ndarray:
-    return np.frompyfunc(function, len(arrays), 1)(*arrays)
+    return np.asarray(np.frompyfunc(function, len(arrays), 1)(*arrays), object)
 
 
 def _equal(a: Dim, b: Dim) -> bool:
@@ -157,7 +154,7 @@ def _reshape(node: Node, data: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def _expand(node: Node, data: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    return data * np.ones(_ints(shape), object)
+    return data * np.ones(_ints(shape) or (), object)
 
 
 def _product(node: Node, data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:

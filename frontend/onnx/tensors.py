@@ -23,7 +23,7 @@ DTYPES: dict[int, np.dtype] = {
     TensorProto.UINT8: np.dtype("u1"),
     TensorProto.BOOL: np.dtype("?"),
 }
-_TYPED_FIELDS = {
+_TYPED_FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",

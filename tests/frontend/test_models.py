@@ -14,10 +14,11 @@ from sparsec.interpreter import run
 from sparsec.ir import type_of
 
 
-def reference(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+def reference(path: Path, inputs: dict[str, np.ndarray]) -> list:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, inputs)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, inputs))
 
 
 def compare(path: Path, shape: tuple[int, ...], **given) -> None:

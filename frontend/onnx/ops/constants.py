@@ -10,7 +10,7 @@ from sparsec.frontend.onnx.registry import operator
 from sparsec.frontend.onnx.sizes import make_sizes, object_array
 from sparsec.frontend.onnx.tensors import dtype_of
 from sparsec.ir import CumsumOp, type_of
-from sparsec.ir.dims import Dim, ceildiv, product
+from sparsec.ir.dims import ceildiv, product
 
 _CONSTANT_KINDS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -57,35 +57,26 @@ def constant_of_shape(node: Node):
 
 @operator("Range")
 def range_(node: Node):
-    start, limit, delta = (_bound(node, index) for index in range(3))
+    if any(isinstance(value, Sizes) for value in node.inputs):
+        return _symbolic_range(node)
+    arrays = [node.constant_input(index) for index in range(3)]
+    start, limit, delta = (array.reshape(-1)[0].item() for array in arrays)
     if delta == 0:
         node.invalid("has a step of 0")
-    if isinstance(start, int | float) and isinstance(limit, int | float):
-        dtype = type_of(node.input(0)).dtype
-        count = max(0, int(np.ceil((limit - start) / delta)))
-        check_bytes([count], dtype.itemsize, f"the result of {node.name}", MAX_MADE_BYTES)
-        return node.constant((start + np.arange(count) * delta).astype(dtype))
-    if not isinstance(delta, int) or delta < 0:
-        node.unsupported("counts down to, or in fractions to, a size that is not fixed")
-    return _symbolic_range(node, start, limit, delta)
+    count = max(0, int(-((start - limit) // delta)))
+    check_bytes([count], arrays[0].itemsize, f"the result of {node.name}", MAX_MADE_BYTES)
+    return node.constant((start + np.arange(count) * delta).astype(arrays[0].dtype))
 
 
-def _symbolic_range(node: Node, start: Dim, limit: Dim, delta: int):
+def _symbolic_range(node: Node):
     """start, start + delta, …: a running sum of `delta`s, where the number of elements is symbolic."""
-    if not isinstance(start, int):
-        node.unsupported("starts at a size that is not fixed")
+    (delta,), (start,), (limit,) = node.fixed_sizes(2), node.sizes(0), node.sizes(1)
+    if not isinstance(start, int) or delta < 1:
+        node.unsupported(f"counts from {start} to {limit} by {delta}, where a size is not fixed")
     dtype = node.constant_input(2).dtype
     steps = node.expand(node.constant(np.array([delta], dtype)), [ceildiv(limit - start, delta)])
     counted = node.emit(CumsumOp(steps, 0, exclusive=True))
     return counted if start == 0 else node.map([counted], lambda x: x + start)
-
-
-def _bound(node: Node, index: int) -> Dim | float:
-    """A bound of Range: a number, or a size with symbols."""
-    value = node.inputs[index]
-    if not isinstance(value, Sizes):
-        return node.constant_input(index).reshape(-1)[0].item()
-    return value.dims.reshape(-1)[0]
 
 
 @operator("EyeLike")

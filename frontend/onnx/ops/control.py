@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import GraphProto
 from xdsl.ir import SSAValue
@@ -26,11 +28,12 @@ def if_(node: Node):
     return [_choose(node, a, b) for a, b in zip(then, otherwise, strict=True)]
 
 
-def branch(node: Node, graph: GraphProto, label: str, inputs: list[Value] | None = None) -> list[Value]:
+def branch(node: Node, graph: GraphProto, label: str, inputs: Sequence[Value | None] = ()) -> list[Value]:
     """Import a subgraph in place; `inputs` are its inputs."""
     scope = node.scope.inner(f"{node.name}/{label}/")
-    for port, value in zip(graph.input, inputs or [], strict=False):
-        scope.values[port.name] = value
+    for port, value in zip(graph.input, inputs, strict=False):
+        if value is not None:
+            scope.values[port.name] = value
     return node.importer.graph(graph, scope)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from sparsec.frontend.onnx.node import Node, dims_of
 from sparsec.frontend.onnx.ops.pointwise import gelu, gelu_tanh
 from sparsec.frontend.onnx.registry import MICROSOFT, operator
 from sparsec.ir import NormOp
+from sparsec.ir.scalar import Scalar
 
 
 @operator("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT)
@@ -16,7 +19,7 @@ def skip_layer_normalization(node: Node):
     simplified = node.op == "SkipSimplifiedLayerNormalization"
     beta, bias = (None, 3) if simplified else (3, 4)
     added = [node.input(0), node.input(1), *([node.input(bias)] if node.has(bias) else [])]
-    total = node.map(added, lambda x, *rest: x + rest[0] + rest[1] if len(rest) > 1 else x + rest[0])
+    total = node.map(added, lambda *terms: reduce(Scalar.__add__, terms))
     normal = node.emit(NormOp(total, [len(dims_of(total)) - 1], node.real("epsilon", 1e-12), center=not simplified))
     if beta is not None and node.has(beta):
         result = node.map([normal, node.input(2), node.input(beta)], lambda x, g, b: x * g + b)

@@ -84,7 +84,7 @@ def _target(node: Node, x: SSAValue, axes: list[int]) -> tuple[list[Dim], list[f
     """The result's shape, and the scale of each axis."""
     shape, scales = list(dims_of(x)), [1.0] * len(dims_of(x))
     if _given(node, 2):
-        for axis, scale in zip(axes, _some(node, node.constant_input(2), axes), strict=True):
+        for axis, scale in zip(axes, _some(node, node.constant_input(2).tolist(), axes), strict=True):
             scales[axis] = float(scale)
             if not 0 < scale < 2**20:
                 node.invalid(f"has the scale {scale}")
