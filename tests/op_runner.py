@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from kernel_runner import run_kernels
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.utils.test_value import create_ssa_value
 
 from sparsec.interpreter import evaluate_op, logical, physical
-from sparsec.ir import Panel, PanelAttr, TensorType, type_of
+from sparsec.ir import Panel, PanelAttr, TensorType, YieldOp, type_of
 from sparsec.ir.types import element_of
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.call import Call, Packed
@@ -105,4 +107,16 @@ def _compare(have: np.ndarray, want: np.ndarray, case: Case, where: str) -> None
         np.testing.assert_array_equal(have, want, err_msg=where)
 
 
-__all__ = ["Case", "check"]
+def sum_of(count):
+    """An epilogue that adds `count` operands."""
+    block = Block(arg_types=[f32] * (count + 1))
+    total = block.args[0]
+    for extra in block.args[1:]:
+        op = arith.AddfOp(total, extra)
+        block.add_op(op)
+        total = op.result
+    block.add_op(YieldOp(total))
+    return Region(block)
+
+
+__all__ = ["Case", "check", "sum_of"]

@@ -43,7 +43,7 @@ class LinearDense(Kernel):
 
     @property
     def _groups(self) -> int:
-        return -(-self.tokens // min(max(STAGED // (4 * self.k * TALLEST), 1) * TALLEST, 128))
+        return max(1, -(-self.tokens // min(max(STAGED // (4 * max(self.k, 1) * TALLEST), 1) * TALLEST, 128)))
 
     @property
     def _group_tokens(self) -> int:

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 from kernel_runner import every_isa
-from op_runner import Case, check
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import f32
-from xdsl.ir import Block, Region
+from op_runner import Case, check, sum_of
 
-from sparsec.ir import ConvOp, MatmulOp, YieldOp
+from sparsec.ir import ConvOp, MatmulOp
 from sparsec.targets.kernels import linear
 
 RANDOM = np.random.default_rng(0)
@@ -20,18 +17,6 @@ def normal(*shape):
 
 def pruned(*shape, density=0.1):
     return normal(*shape) * (RANDOM.random(shape) < density).astype(np.float32)
-
-
-def sum_of(count):
-    """An epilogue that adds `count` operands."""
-    block = Block(arg_types=[f32] * (count + 1))
-    total = block.args[0]
-    for extra in block.args[1:]:
-        op = arith.AddfOp(total, extra)
-        block.add_op(op)
-        total = op.result
-    block.add_op(YieldOp(total))
-    return Region(block)
 
 
 def case(x, w, *extras, transpose_b=True):
@@ -91,3 +76,8 @@ def test_one_pixel_convolutions(isa):
     cases = [conv(1, 20, 8), conv(3, 33, 40)]
     assert all(linear.accepts(each.op) for each in cases)
     check(linear.lower, cases, isa)
+
+
+@every_isa
+def test_nothing_to_sum(isa):
+    check(linear.lower, [case(normal(3, 0), normal(5, 0)), case(normal(0, 4), normal(5, 4))], isa)
