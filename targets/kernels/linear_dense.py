@@ -147,6 +147,7 @@ class LinearDense(Kernel):
 def pack(w: np.ndarray) -> np.ndarray:
     """[M, K] → [M / 32][K][32], the last panel padded with zeros."""
     m, k = w.shape
-    panels = np.zeros((-(-m // PANEL), PANEL, k), np.float32)
-    panels.reshape(-1, k)[:m] = w
-    return np.ascontiguousarray(panels.transpose(0, 2, 1))
+    panels = -(-m // PANEL)
+    padded = np.zeros((panels * PANEL, k), np.float32)
+    padded[:m] = w
+    return np.ascontiguousarray(padded.reshape(panels, PANEL, k).transpose(0, 2, 1))
