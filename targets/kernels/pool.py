@@ -16,7 +16,7 @@ from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.blocks import Channel, Place
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.domain import element_name
+from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
@@ -28,7 +28,7 @@ def accepts(op: Operation) -> bool:
     """Whether this is a 2-D pooling over elements that these kernels know."""
     if not isinstance(op, PoolOp) or type_of(op.input).rank != 4:
         return False
-    return element_name(type_of(op.input).element) in _ELEMENTS[op.kind.data]
+    return element(type_of(op.input).element) in _ELEMENTS[op.kind.data]
 
 
 def takes_panels(op: Operation) -> bool:
@@ -41,7 +41,7 @@ def lower(op: PoolOp, weights: WeightStore) -> list[Call]:
     x, y = type_of(op.input), type_of(op.result)
     pads = values(op.pads)
     counted = (pads[2], pads[3]) if op.count_pads else None
-    kernel = Pool(Planes.of(x), Planes.of(y), Window.of(op), element_name(x.element), op.kind.data, counted)
+    kernel = Pool(Planes.of(x), Planes.of(y), Window.of(op), element(x.element), op.kind.data, counted)
     return [Call(kernel, (op.input, op.result), (1,))]
 
 

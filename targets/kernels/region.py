@@ -71,7 +71,7 @@ def element(type_: Attribute) -> str:
     text = str(type_)
     if text.startswith("si"):
         return text[1:]
-    return text[1:] if text.startswith("ui") else text
+    return f"u{text[2:]}" if text.startswith("ui") else text
 
 
 def computed(type_: Attribute) -> str:

@@ -17,7 +17,7 @@ from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.boxes import Cut, Range, walk
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.copy import CHUNK
-from sparsec.targets.kernels.domain import element_name
+from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.indexed import Places
 from sparsec.targets.kernels.movers import cover
 from sparsec.weights import WeightStore
@@ -39,7 +39,7 @@ def lower(op: ScatterOp, weights: WeightStore) -> list[Call]:
     if not size:
         return []
     slices = x.static_shape[0] if op.kind.data == "elements" and op.axis.value.data > 0 else 1
-    kernel = Scatter(op.kind.data, element_name(x.element), op.reduction.data, size, slices, Places.of(op))
+    kernel = Scatter(op.kind.data, element(x.element), op.reduction.data, size, slices, Places.of(op))
     return [Call(kernel, (op.input, op.indices, op.updates, op.result), (3,))]
 
 
