@@ -119,8 +119,8 @@ def advice(node: Node, domain: str) -> str:
         return f"in the domain {domain!r} (give it as a model-local function, or export it as standard operators)"
     if reason := _REASONS.get(node.op):
         return f"({reason})"
-    close = get_close_matches(node.op, [name for at, name in HANDLERS if at == domain], 1, 0.85)
-    if close and onnx.defs.has(node.op, domain) is False:
+    close = get_close_matches(node.op, [name for at, name in HANDLERS if at == domain], 1, 0.7)
+    if close and not onnx.defs.has(node.op, domain):
         return f"(did the exporter mean {close[0]!r}?)"
     return "(export the model with standard float operators)"
 

@@ -154,7 +154,7 @@ class Importer:
     ) -> Sequence[Value | None]:
         local = self.functions.get((domain, proto.op_type, proto.overload))
         if local is None:
-            _check_definition(proto, domain, opset)
+            _check_definition(proto, domain, opset, inputs)
         attributes = functions.bind_attributes(proto, scope.attributes)
         node = Node(self, proto, name, opset, inputs, attributes, scope)
         if local is not None:
@@ -253,13 +253,14 @@ def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, ty
     return reason, InvalidModel
 
 
-def _check_definition(proto: NodeProto, domain: str, opset: int) -> None:
+def _check_definition(proto: NodeProto, domain: str, opset: int, inputs: Sequence[Value | None]) -> None:
     if domain == "" and opset == 0:
         raise InvalidModel("belongs to a domain whose opset the model does not state")
     found = schema.definition(proto.op_type, domain, opset)
     if found is None:
         return
     schema.check_node(proto, found)
+    schema.check_types([type_of(v).dtype.name if isinstance(v, SSAValue) else None for v in inputs], found)
     if not schema.is_known_use(proto, domain, opset):
         raise UnsupportedModel(
             f"uses the definition of {proto.op_type} of opset {found.since}; sparsec reads opsets {schema.OLDEST} to "

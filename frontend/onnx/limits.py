@@ -13,7 +13,7 @@ MAX_TENSOR_BYTES = 2**36  # of one activation
 MAX_MADE_BYTES = 2**31  # of a constant that a node makes from almost nothing (ConstantOfShape, Range, Expand)
 MAX_FOLDED_BYTES = 2**26  # of a folded result that is larger than its inputs
 MAX_RANK = 32
-MAX_DEPTH = 32  # of subgraphs and functions inside one another
+MAX_DEPTH = 24  # of subgraphs and functions inside one another
 MAX_UNROLLED = 4096  # iterations of a Loop or Scan
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from sparsec.errors import InvalidModel, UsageError
 from sparsec.frontend.onnx import wire
@@ -46,7 +46,21 @@ def _parse(data: bytes, file: Path) -> onnx.ModelProto:
         model.ParseFromString(data)
     except (DecodeError, ValueError) as error:
         raise InvalidModel(f"{file} is not an ONNX model, or it is cut short") from error
+    _check_text(model, file)
     return model
+
+
+def _check_text(message: Message, file: Path) -> None:
+    """Names that are no UTF-8 come out of the parser as bytes; raises InvalidModel for the first."""
+    for field, value in message.ListFields():
+        if field.name in ("doc_string", "metadata_props"):
+            continue
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        if field.type == field.TYPE_MESSAGE:
+            for item in values:
+                _check_text(item, file)
+        elif field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in values):
+            raise InvalidModel(f"{file} is damaged: {field.full_name} holds text that is not UTF-8")
 
 
 def _check_outline(model: onnx.ModelProto, file: Path) -> None:

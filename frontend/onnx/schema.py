@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +21,7 @@ class Definition:
     since: int
     inputs: tuple[int, int]
     outputs: tuple[int, int]
+    types: tuple[str, ...]  # one per formal input; inputs with the same one have the same element type
     attributes: Mapping[str, tuple[int, bool]]  # name → type, required
 
 
@@ -35,7 +36,8 @@ def definition(op: str, domain: str, version: int) -> Definition | None:
         return None
     attributes = {name: (int(getattr(a.type, "value", 0)), bool(a.required)) for name, a in schema.attributes.items()}
     outputs = (schema.min_output, schema.max_output)
-    return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, attributes)
+    types = tuple(formal.type_str if formal.is_homogeneous else "" for formal in schema.inputs)
+    return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, types, attributes)
 
 
 def is_known_use(node: NodeProto, domain: str, version: int) -> bool:
@@ -67,6 +69,15 @@ def check_node(node: NodeProto, found: Definition) -> None:
         _check_attribute(node.op_type, attribute, found)
     if missing := [name for name, (_, required) in found.attributes.items() if required and name not in given]:
         raise InvalidModel(f"lacks the attribute {missing[0]!r}, which {node.op_type} needs")
+
+
+def check_types(elements: Sequence[str | None], found: Definition) -> None:
+    """Raises InvalidModel where inputs that must have one element type (None: not known) have several."""
+    seen: dict[str, str] = {}
+    for index, element in enumerate(elements):
+        formal = found.types[min(index, len(found.types) - 1)]
+        if element is not None and formal and seen.setdefault(formal, element) != element:
+            raise InvalidModel(f"has inputs of the types {seen[formal]} and {element}, which must be the same")
 
 
 def _check_attribute(op: str, attribute: AttributeProto, found: Definition) -> None:
