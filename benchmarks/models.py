@@ -1,0 +1,110 @@
+"""Latency of whole models against onnxruntime and OpenVINO, in one run, alternating, pinned to one core, one thread.
+
+    python benchmarks/models.py [MODEL[@SPARSITY] ...] [--batch N] [--seconds S] [--json FILE]
+
+Prints a table for docs/benchmarks.md: medians in ms, and how many times faster than each engine sparsec is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Peers are measured with their own choice of BLAS kernels, whatever the machine's set-up says.
+for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(name, None)
+
+import numpy as np
+import onnx
+import zoo
+
+from sparsec.bench import measure
+from sparsec.compiler import Options, compile_file
+from sparsec.program import load
+from sparsec.verify import onnxruntime_session, random_inputs, relative_error
+
+DEFAULT = [f"{name}@{s}" for name in ("mobilenet_v1", "mobilenet_v2", "resnet50") for s in (0, 0.7, 0.8, 0.9)]
+Run = Callable[[], object]
+
+
+def main() -> None:
+    arguments = _arguments()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for spec in arguments.models:
+            results.append(_measure(spec, arguments.batch, arguments.seconds, Path(folder)))
+            print(_row(results[-1]), flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=2))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=[*DEFAULT, "nudenet"])
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each model, all engines together")
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+def _measure(spec: str, batch: int, seconds: float, folder: Path) -> dict:
+    model, shape = _model(spec, batch, folder)
+    program_file = folder / "model.so"
+    name = next(iter(i.name for i in onnx.load(model, load_external_data=False).graph.input))
+    compile_file(model, program_file, Options(target="host", shapes={name: shape}))
+    program = load(program_file)
+    inputs = random_inputs(program.inputs)
+    peers = _peers(model, inputs, shape)
+    reference = next(iter(peers["onnxruntime"]().values()))
+    error = relative_error(next(iter(program.run(**inputs).values())), reference)
+    engines: dict[str, Run] = {"sparsec": lambda: program.run(**inputs), **peers}
+    times = {m.name: m.median * 1e3 for m in measure(engines, seconds)}
+    return {"model": spec, "batch": batch, "ms": times, "error": error}
+
+
+def _model(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]]:
+    name, _, sparsity = spec.partition("@")
+    if name == "nudenet":
+        return zoo.nudenet(), (batch, 3, 320, 320)
+    return zoo.save(folder, name, batch=batch, sparsity=float(sparsity or 0)), (batch, 3, 224, 224)
+
+
+def _peers(model: Path, inputs: dict[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, Run]:
+    session = onnxruntime_session(model)
+    if session is None:
+        sys.exit("pip install 'sparsec[bench]': onnxruntime is the reference of this benchmark")
+    peers: dict[str, Run] = {"onnxruntime": lambda: session(inputs)}
+    try:
+        import openvino
+    except ImportError:
+        return peers
+    for precision in ("f32", "bf16"):
+        peers[f"openvino {precision}"] = _openvino(openvino, model, inputs, shape, precision)
+    return peers
+
+
+def _openvino(openvino, model: Path, inputs: dict[str, np.ndarray], shape: tuple[int, ...], precision: str) -> Run:
+    core = openvino.Core()
+    network = core.read_model(model)
+    network.reshape(list(shape))
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    values = list(inputs.values())
+    return lambda: request.infer(values)
+
+
+def _row(result: dict) -> str:
+    ours = result["ms"]["sparsec"]
+    cells = [f"{ours:.2f}"]
+    cells += [f"{ms:.2f} ({ms / ours:.2f}×)" for engine, ms in result["ms"].items() if engine != "sparsec"]
+    return f"| {result['model']} batch {result['batch']} | " + " | ".join(cells) + f" | {result['error']:.0e} |"
+
+
+if __name__ == "__main__":
+    main()
