@@ -15,13 +15,17 @@ from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
 from sparsec.targets.kernels.region import Body
 
 
+SUMS_BYTES = 512 * 1024  # of a panel's sums, from which on they count as too large for the L2
+
+
 @dataclass(frozen=True)
 class ConvKernel(Kernel):
     """A convolution whose weights are packed. Arguments: source, weights, the epilogue's extras, target.
 
     K is walked in blocks of `block` input channels; between blocks, partial sums lie in the target. A chunk is one
     panel for one of `splits` parts of the outputs (of the groups, where there are several). Chunks of one panel that
-    follow one another share its packing.
+    follow one another share its packing and its blocks of K in L1; but where there are far more sums than rows of B, one
+    part after the other is finished, so that its sums stay in L2 (3072 × 768 on 128 pixels: 8 % faster).
     """
 
     shape: ConvShape
@@ -42,6 +46,12 @@ class ConvKernel(Kernel):
         return -(-self.shape.channels // self.block)
 
     @property
+    def singly(self) -> bool:
+        """Whether the parts of a panel are computed one after the other, through all of K."""
+        shape = self.shape
+        return shape.direct and shape.outputs >= 2 * shape.depth and shape.sums_bytes > SUMS_BYTES
+
+    @property
     def chunks(self) -> int:
         return self.shape.panels * self.splits
 
@@ -56,7 +66,7 @@ class ConvKernel(Kernel):
             packed = scratch.view("f32")
             if not self.shape.direct:
                 packing.clear(packed)
-            with self._panels(b, begin, end) as (panel, low, high), self._groups(b, low, high) as (group, low, high):
+            with self._panels(b, begin, end) as (panel, *parts), self._groups(b, *parts) as (group, low, high):
                 image, panel = _divide(panel, self.shape.target.panels, self.shape.target.images)
                 output = Output(b, self, extras, target, image, panel, group)
                 with b.loop(0, self.blocks) as block:
@@ -94,8 +104,12 @@ class ConvKernel(Kernel):
 
     @contextmanager
     def _groups(self, b: Builder, low: Index, high: Index) -> Iterator[tuple[Index, Index, Index]]:
-        """The groups that the parts [low, high) stand for, each whole; without groups, the parts themselves."""
+        """The groups that the parts [low, high) stand for, each whole; without groups, the parts, together or singly."""
         groups = self.shape.groups
+        if groups == 1 and self.singly:
+            with b.loop(low, high) as part:
+                yield 0, part, part + 1
+            return
         if groups == 1:
             yield 0, low, high
             return

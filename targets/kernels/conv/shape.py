@@ -71,6 +71,11 @@ class ConvShape:
         """Floats from one row of B to the next."""
         return -(-self.target.stride // LINE) * LINE
 
+    @property
+    def sums_bytes(self) -> int:
+        """Bytes of the results of one group in one panel."""
+        return 4 * self.outputs * self.stride
+
     def __str__(self) -> str:
         target = self.target
         groups = f" g{self.groups}" if self.groups > 1 else ""

@@ -11,6 +11,7 @@ from sparsec.targets.kernels.conv.shape import ConvShape
 
 CHUNKS = 16  # for up to this many threads, where a result has so few panels that these must be split
 PACKED_BYTES = 512 * 1024  # most that a packed block of K takes of the L2
+PART_BYTES = 256 * 1024  # most that the sums of one part of the outputs take of the L2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Row:
 
     def splits(self, shape: ConvShape) -> int:
         """Parts of the outputs (or groups) that are chunks of their own."""
-        wanted = -(-CHUNKS // max(1, shape.panels))
+        wanted = max(-(-CHUNKS // max(1, shape.panels)), -(-shape.sums_bytes // PART_BYTES))
         least = 64 if self.sparse else 12  # outputs: a part has runs, or blocks of six, of its own
         return max(1, min(wanted, shape.groups if shape.groups > 1 else shape.outputs // least))
 
@@ -51,8 +52,8 @@ class Row:
 
 
 DENSE = Row(128)
-# Widths that divide panels of 64, 112, 128 and 208 floats well; for each, blocks of K for fewer and for more non-zeros.
-SPARSE = tuple(Row(depth, columns) for columns, depths in ((64, (96, 160)), (112, (64, 96))) for depth in depths)
+# Wider tiles cost less a multiply-add, but leave L1 for fewer rows of B, and so fewer non-zeros for each load of sums.
+SPARSE = (Row(64, 128), Row(96, 128), Row(128, 80), Row(160, 64))
 ROWS = {row.name: row for row in (DENSE, *SPARSE)}
 
 __all__ = ["DENSE", "ROWS", "SPARSE", "Row"]
