@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sparsec.ir import ResizeOp, type_of
 
 
+@dataclass(frozen=True)
+class AxisTaps:
+    """One resized axis: output i is the sum over t of coefficients[i, t] · x[indices[i, t]].
+
+    Where `outside` holds, tf_crop_and_resize gives the extrapolation value instead. Nearest has one tap of 1.
+    """
+
+    indices: np.ndarray
+    coefficients: np.ndarray
+    outside: np.ndarray
+
+
 def resize(op: ResizeOp, x: np.ndarray) -> np.ndarray:
     """Computes in f64 and rounds once; integers saturate."""
-    sizes = type_of(op.result).static_shape
-    scales = [scale.value.data for scale in op.scales]
     result = x if op.mode.data == "nearest" else x.astype(np.float64)
     outside: list[np.ndarray] = []
-    for axis, (scale, size) in enumerate(zip(scales, sizes, strict=True)):
-        roi = _roi(op, axis)
-        if scale == 1 and size == x.shape[axis] and roi == (0, 1):
-            continue
-        position = _position(op, scale, x.shape[axis], size, roi)
-        result = _resize_axis(op, result, axis, position, scale)
-        if op.coordinates.data == "tf_crop_and_resize":
-            beyond = (position < 0) | (position > x.shape[axis] - 1)
-            outside.append(beyond.reshape([-1 if i == axis else 1 for i in range(x.ndim)]))
+    for axis, taps in axis_taps(op).items():
+        taken = np.moveaxis(np.take(result, taps.indices, axis=axis), (axis, axis + 1), (-2, -1))
+        summed = taken[..., 0] if op.mode.data == "nearest" else (taken * taps.coefficients).sum(axis=-1)
+        result = np.moveaxis(summed, -1, axis)
+        outside.append(taps.outside.reshape([-1 if i == axis else 1 for i in range(x.ndim)]))
     for mask in outside:
-        result = np.where(mask, op.extrapolation.value.data, result)
+        if mask.any():
+            result = np.where(mask, op.extrapolation.value.data, result)
     return _round(result, x.dtype)
+
+
+def axis_taps(op: ResizeOp) -> dict[int, AxisTaps]:
+    """What each axis that changes is computed from; needs static shapes."""
+    shape, sizes = type_of(op.input).static_shape, type_of(op.result).static_shape
+    result = {}
+    for axis, (scale, width, size) in enumerate(zip(op.scales, shape, sizes, strict=True)):
+        roi = _roi(op, axis)
+        if scale.value.data == 1 and size == width and roi == (0, 1):
+            continue
+        position = _position(op, scale.value.data, width, size, roi)
+        beyond = (position < 0) | (position > width - 1)
+        outside = beyond & (op.coordinates.data == "tf_crop_and_resize")
+        result[axis] = AxisTaps(*_taps(op, position, width, scale.value.data), outside)
+    return result
 
 
 def _roi(op: ResizeOp, axis: int) -> tuple[float, float]:
@@ -54,18 +78,17 @@ def _position(op: ResizeOp, scale: float, width: int, size: int, roi: tuple[floa
     raise ValueError(f"no coordinate transformation called {op.coordinates.data!r}")
 
 
-def _resize_axis(op: ResizeOp, x: np.ndarray, axis: int, position: np.ndarray, scale: float) -> np.ndarray:
-    width = x.shape[axis]
+def _taps(op: ResizeOp, position: np.ndarray, width: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices [outputs, taps] inside the axis, and their coefficients."""
     if op.mode.data == "nearest":
-        return np.take(x, np.clip(_nearest(op.nearest_mode.data, position), 0, width - 1), axis=axis)
+        indices = np.clip(_nearest(op.nearest_mode.data, position), 0, width - 1)[:, None]
+        return indices, np.ones(indices.shape)
     shrink = min(scale, 1.0) if op.antialias else 1.0
     indices, coefficients = _neighbours(op, position, shrink)
     if op.exclude_outside:
         coefficients = np.where((indices < 0) | (indices >= width), 0, coefficients)
     total = coefficients.sum(axis=1, keepdims=True)
-    coefficients = coefficients / np.where(total == 0, 1, total)
-    taken = np.moveaxis(np.take(x, np.clip(indices, 0, width - 1), axis=axis), (axis, axis + 1), (-2, -1))
-    return np.moveaxis((taken * coefficients).sum(axis=-1), -1, axis)
+    return np.clip(indices, 0, width - 1), coefficients / np.where(total == 0, 1, total)
 
 
 def _neighbours(op: ResizeOp, position: np.ndarray, shrink: float) -> tuple[np.ndarray, np.ndarray]:

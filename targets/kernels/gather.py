@@ -26,6 +26,11 @@ def accepts(op: Operation) -> bool:
     return isinstance(op, GatherOp) and str(type_of(op.indices).element) in ("i32", "i64")
 
 
+def takes_panels(op: Operation) -> bool:
+    """Only row-major tensors."""
+    return False
+
+
 def lower(op: GatherOp, weights: WeightStore) -> list[Call]:
     """One call: tensor, indices, result. None for a result without elements."""
     places = Places.of(op)

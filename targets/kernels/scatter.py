@@ -32,6 +32,11 @@ def accepts(op: Operation) -> bool:
     return op.reduction.data in _REDUCTIONS
 
 
+def takes_panels(op: Operation) -> bool:
+    """Only row-major tensors."""
+    return False
+
+
 def lower(op: ScatterOp, weights: WeightStore) -> list[Call]:
     """One call: tensor, indices, updates, result. None for a tensor without elements."""
     x = type_of(op.input)
