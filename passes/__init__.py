@@ -8,6 +8,8 @@ from typing import Literal
 
 from xdsl.transforms.dead_code_elimination import dce
 
+from sparsec import debug, invariants
+from sparsec.ir import print_module
 from sparsec.model import Model
 from sparsec.passes.assign_layouts import AssignLayouts
 from sparsec.passes.base import Pass
@@ -71,13 +73,22 @@ class Passed:
 
 
 def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = None) -> Passed:
-    """Run `passes` in order on `model`, in place. After each, dead ops and weights go, and the result is verified."""
+    """Run `passes` in order on `model`, in place. After each, dead ops and weights go, and invariants are checked."""
     passed = Passed()
-    for step in passes:
-        found = step.apply(model, target)
-        dce(model.module)
-        model.weights.drop_unused(model.module)
-        model.module.verify()
+    done: list[str] = []
+
+    def text() -> str:
+        return print_module(model.module)
+
+    debug.dump(0, "import", text)
+    for index, step in enumerate(passes, start=1):
+        done.append(step.name)
+        with debug.stage(step.name, text):
+            found = step.apply(model, target)
+            dce(model.module)
+            model.weights.drop_unused(model.module)
+            invariants.verify(model, done)
+        debug.dump(index, step.name, text)
         match found:
             case MemoryPlan():
                 passed.memory = found

@@ -35,8 +35,11 @@ class FixDims(Pass):
     @classmethod
     def from_spec(cls, spec: ArgSpec) -> Self:
         """Every option but `partial` is a symbol."""
-        sizes = {name: value for name, (value, *_) in spec.parameters.items() if isinstance(value, int)}
-        return cls(sizes, "partial" in spec.parameters)
+        sizes = {name: given for name, given in spec.parameters.items() if name != "partial"}
+        for name, given in sizes.items():
+            if len(given) != 1 or not isinstance(given[0], int):
+                raise ValueError(f"the size of {name} is one integer")
+        return cls({name: int(given[0]) for name, given in sizes.items()}, "partial" in spec.parameters)
 
     def apply(self, model: Model, target: Target | None) -> None:
         present = _symbols(model.module)

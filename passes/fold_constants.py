@@ -12,6 +12,7 @@ Constant results above `limit` bytes are computed at run time, unless they are n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import frexp
 
 import numpy as np
 from xdsl.dialects import arith, math
@@ -171,6 +172,9 @@ class ScalarIdentities(RewritePattern):
                 rewriter.replace(op, arith.MulfOp(op.operands[0], op.operands[0]))
             case math.PowFOp(), _, 0.5:
                 rewriter.replace(op, math.SqrtOp(op.operands[0]))
+            case arith.DivfOp(), _, float(divisor) if abs(frexp(divisor)[0]) == 0.5:  # a power of two: exact
+                inverse = arith.ConstantOp(FloatAttr(1 / divisor, op.results[0].type))
+                rewriter.replace(op, [inverse, arith.MulfOp(op.operands[0], inverse)])
 
 
 class IdentityMap(RewritePattern):

@@ -25,6 +25,7 @@ from sparsec.model import Model
 from sparsec.passes import PASSES, Pass, run_pipeline
 from sparsec.targets.registry import parse_target
 
+SEPARATOR = "// -----\n"
 _COMMENT = re.compile(r"^\s*// weight @([\w.$-]+) = (.+?)\s*$", re.MULTILINE)
 _PRINTED = 16  # weights of up to so many elements are printed in full
 
@@ -32,13 +33,16 @@ _PRINTED = 16  # weights of up to so many elements are printed in full
 def run_passes(text: str, passes: Sequence[str], target: str | None = None) -> str:
     """Run `passes`, each written `name` or `name{option=value …}`, on a module; returns the new text.
 
+    Where lines `// -----` divide the text, each part is a module.
     Raises UsageError for unknown passes, options and targets, InvalidModel for a text that is no valid module.
     """
-    model = parse_model(text)
     steps = parse_passes(",".join(passes))
     asks = any(step.needs_target for step in steps)
-    run_pipeline(model, steps, parse_target(target) if target and asks else None)
-    return print_model(model)
+    device = parse_target(target) if target and asks else None
+    models = [parse_model(part) for part in text.split(SEPARATOR)]
+    for model in models:
+        run_pipeline(model, steps, device)
+    return SEPARATOR.join(map(print_model, models))
 
 
 def parse_model(text: str) -> Model:
@@ -107,9 +111,7 @@ def _make(name: str, type_: TensorType, content: str) -> np.ndarray:
 def _listed(name: str, type_: TensorType, content: str) -> np.ndarray:
     try:
         numbers, shape = np.array(json.loads(content), type_.dtype), type_.static_shape
-        return (
-            np.broadcast_to(numbers, shape) if numbers.size == 1 else numbers.reshape(shape)
-        )
+        return np.full(shape, numbers[0]) if len(numbers) == 1 else numbers.reshape(shape)
     except ValueError as error:
         raise InvalidModel(f"weight @{name} = {content}: {error}") from error
 

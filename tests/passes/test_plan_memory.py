@@ -1,0 +1,93 @@
+"""Plans are checked by running them: who owns each byte of the arena, op by op."""
+
+import numpy as np
+from graphs import FakeTarget, random_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import SSAValue
+
+from sparsec.ir import MapOp, ReshapeOp, WeightOp, type_of
+from sparsec.model import Model
+from sparsec.passes import MemoryPlan, PlanMemory, pipeline, run_pipeline
+from sparsec.passes.plan_memory import ALIGNMENT, Live, lower_bound, place
+
+
+def check_plan(model: Model, plan: MemoryPlan) -> None:
+    """Every op must find its operands as they were written, and write beside them (a map may write over one)."""
+    owner = np.full(plan.arena_bytes // ALIGNMENT, -1)
+    outputs: dict[int, int] = {}
+    names: dict[SSAValue, int] = {}
+    for op in model.main.body.block.ops:
+        for operand in op.operands:
+            if not isinstance(operand.owner, WeightOp):
+                assert_holds(operand, plan, names, owner, outputs)
+        if isinstance(op, ReshapeOp):
+            assert plan.buffer(op.result) == plan.buffer(op.input)
+            names[op.result] = names.get(op.input, -1)
+        elif not isinstance(op, WeightOp):
+            for result in op.results:
+                names[result] = len(names)
+                write(result, op, plan, names[result], owner, outputs)
+    last = model.main.body.block.last_op
+    assert isinstance(last, ReturnOp)
+    places = [plan.buffer(value) for value in last.operands]
+    assert [(place.space, place.index) for place in places] == [("output", i) for i in range(len(places))]
+
+
+def assert_holds(value: SSAValue, plan: MemoryPlan, names: dict, owner: np.ndarray, outputs: dict) -> None:
+    buffer = plan.buffer(value)
+    assert buffer.nbytes == type_of(value).nbytes
+    if buffer.space == "arena":
+        assert (owner[blocks(buffer)] == names[value]).all()
+    elif buffer.space == "output":
+        assert outputs[buffer.index] == names[value]
+
+
+def write(result: SSAValue, op, plan: MemoryPlan, name: int, owner: np.ndarray, outputs: dict) -> None:
+    buffer = plan.buffer(result)
+    assert buffer.space in ("arena", "output")
+    if buffer.space == "output":
+        assert buffer.index not in outputs
+        outputs[buffer.index] = name
+        return
+    assert buffer.offset % ALIGNMENT == 0
+    assert buffer.offset + buffer.nbytes <= plan.arena_bytes
+    mine = blocks(buffer)
+    for operand in op.operands:
+        if isinstance(operand.owner, WeightOp) or plan.buffer(operand).space != "arena":
+            continue
+        theirs = blocks(plan.buffer(operand))
+        apart = mine.stop <= theirs.start or theirs.stop <= mine.start
+        assert apart or (isinstance(op, MapOp) and mine == theirs and operand.type == result.type)
+    owner[mine] = name
+
+
+def blocks(buffer) -> slice:
+    return slice(buffer.offset // ALIGNMENT, -(-(buffer.offset + buffer.nbytes) // ALIGNMENT))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**9), length=st.integers(1, 40), in_place=st.booleans())
+def test_random_graphs(seed, length, in_place):
+    model, _ = random_model(seed, length, outputs=3)
+    passes = [step for step in pipeline() if not isinstance(step, PlanMemory)]
+    plan = run_pipeline(model, [*passes, PlanMemory(in_place)], FakeTarget()).memory
+    check_plan(model, plan)
+    assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.2 * plan.lower_bound_bytes
+
+
+LIVES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30), st.integers(0, 8)), max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LIVES)
+def test_placement(sizes):
+    lives = [Live(64 * nbytes, first, first + length) for nbytes, first, length in sizes]
+    bound = lower_bound(lives, 40)
+    offsets, end = place(lives, bound)
+    arena = np.zeros((40, end // 64), int)
+    for live, offset in zip(lives, offsets, strict=True):
+        arena[live.first : live.last + 1, offset // 64 : (offset + live.nbytes) // 64] += 1
+    assert arena.max(initial=0) <= 1
+    assert arena.sum(axis=1).max(initial=0) * 64 == bound <= end
