@@ -13,14 +13,14 @@ from math import prod
 from xdsl.ir import Operation
 
 from sparsec.ir import Contraction, MatmulOp, type_of
-from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.epilogue import Epilogue, epilogue_of
 from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, tile_rows, tile_vectors
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.space import Space, broadcast_strides, dot, unravel
-from sparsec.targets.kernels.transpose import transpose
+from sparsec.targets.kernels.transpose import COLUMNS, block_rows, columns_of
 from sparsec.weights import WeightStore
 
 PANEL = 32
@@ -136,21 +136,18 @@ class Matmul(Kernel):
                 b.vstore(b.vload(source, row * self.m + v * lanes, count), packed, row * PANEL + v * lanes)
 
     def _pack_turned(self, b: Builder, source: Ref, packed: Ref, width: int) -> None:
-        """Blocks of lanes × lanes elements, turned in registers; columns beyond `width` become zero."""
-        lanes = b.isa.lanes
-        for first in range(0, width, lanes):
-            have = min(lanes, width - first)
-            with b.loop(0, self.k // lanes * lanes, lanes) as at:
-                self._turn(b, source + first * self.k, packed + first, at, have, None)
-            if rest := self.k % lanes:
+        """Blocks that are turned in registers; columns beyond `width` become zero."""
+        rows = block_rows(b)
+        for first in range(0, -(-width // b.isa.lanes) * b.isa.lanes, rows):
+            have = max(0, min(rows, width - first))
+            with b.loop(0, self.k // COLUMNS * COLUMNS, COLUMNS) as at:
+                self._turn(b, source + first * self.k, packed + first, at, have, COLUMNS)
+            if rest := self.k % COLUMNS:
                 self._turn(b, source + first * self.k, packed + first, self.k - rest, have, rest)
 
-    def _turn(self, b: Builder, source: Ref, packed: Ref, at: Index, have: int, count: int | None) -> None:
-        lanes = b.isa.lanes
-        rows: list[Value] = [b.vload(source, at + row * self.k, count) for row in range(have)]
-        rows += [b.constant(0.0, "f32", lanes)] * (lanes - have)
-        for column, vector in enumerate(transpose(b, rows)[: count or lanes]):
-            b.vstore(vector, packed, at * PANEL + column * PANEL)
+    def _turn(self, b: Builder, source: Ref, packed: Ref, at: Index, have: int, count: int) -> None:
+        for i, column in enumerate(columns_of(b, source, at, self.k, have, count)):
+            b.vstore(column, packed, at * PANEL + i * PANEL)
 
 
 @dataclass(frozen=True)
