@@ -1,11 +1,42 @@
-"""Predicted times of kernels: a kernel counts the events that cost time, a model knows what each costs on a machine."""
+"""Predicted times of kernels: a kernel counts the events that cost time, a model knows what each costs on a machine.
+
+The costs are measured on this machine by running a few kernels once, and kept in the user's cache directory.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
 
+from sparsec import __version__
 from sparsec.targets.isa import Isa
+
+SETS, LINE = 64, 64  # of an L1 cache; its ways are what differs
+
+
+@dataclass(frozen=True)
+class Caches:
+    """Bytes of the data caches of one core."""
+
+    l1: int
+    l2: int
+
+    def overflow(self, rows: int, nbytes: int, stride: int) -> float:
+        """The part of `rows` rows of `nbytes` bytes, `stride` bytes apart, that does not stay in the L1."""
+        held = [0] * SETS
+        lines = -(-nbytes // LINE)
+        for row in range(rows):
+            for line in range(lines):
+                held[(row * stride // LINE + line) % SETS] += 1
+        ways = self.l1 // (SETS * LINE)
+        return sum(count for count in held if count > ways) / (rows * lines)
+
 
 Events = Mapping[str, float]
 
@@ -15,17 +46,74 @@ class CostModel:
     """Nanoseconds of each kind of event on one core."""
 
     nanoseconds: Mapping[str, float]
+    caches: Caches
 
     def seconds(self, events: Events) -> float:
-        """The predicted time of a kernel. Events that the model does not know cost nothing."""
-        return sum(count * self.nanoseconds.get(name, 0.0) for name, count in events.items()) * 1e-9
-
-
-def shipped(isa: Isa) -> CostModel:
-    """Costs for machines that are not at hand."""
-    return CostModel({})
+        """The predicted time of a kernel. Raises KeyError for an event that the model does not know."""
+        return sum(count * self.nanoseconds[name] for name, count in events.items()) * 1e-9
 
 
 def calibrated(isa: Isa) -> CostModel:
-    """Costs measured on this machine."""
-    return shipped(isa)
+    """Costs on this machine, measured in a few seconds where the cache has none for this CPU and version."""
+    path = _cache_folder() / f"{isa.name}-{sha256(_machine(isa).encode()).hexdigest()[:16]}.json"
+    try:
+        saved = json.loads(path.read_text())
+        return CostModel(saved["nanoseconds"], Caches(**saved["caches"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    from sparsec.targets.calibration import calibrate  # here, because kernels use this module
+
+    model = calibrate(isa, _host_caches())
+    _save(path, {"machine": _machine(isa), **asdict(model)})
+    return model
+
+
+def _machine(isa: Isa) -> str:
+    """What measured costs depend on."""
+    return f"{_cpu_name()}, {isa}, sparsec {__version__}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsec" / "cost"
+
+
+def _host_caches() -> Caches:
+    """The sizes that Linux reports; where it does not, those of a small core."""
+    folder = Path("/sys/devices/system/cpu/cpu0/cache")
+    sizes = [_size(folder / f"index{index}" / "size") for index in (0, 2)]
+    return Caches(sizes[0] or 32 << 10, sizes[1] or 512 << 10)
+
+
+def _size(path: Path) -> int:
+    try:
+        text = path.read_text().strip()
+        return int(text.removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 0
+
+
+def _save(path: Path, content: Mapping[str, object]) -> None:
+    """Writes the whole file or none; a folder that cannot be written means that every run measures anew."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
+            json.dump(content, file, indent=1)
+        os.replace(file.name, path)
+    except OSError:
+        return
+
+
+def shipped(isa: Isa) -> CostModel:
+    """Costs for machines that are not at hand: of a server core for x86, a Cortex-A76 for ARM, V8 on one for wasm."""
+    return CostModel(_SHIPPED[isa.name], Caches(32 << 10, 512 << 10))
+
+
+_SHIPPED: dict[str, dict[str, float]] = {}

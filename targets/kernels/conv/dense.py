@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Value
+from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
 from sparsec.targets.kernels.conv.shape import Tile, tiles
@@ -69,6 +70,19 @@ class DenseConv(ConvKernel):
                 for i, vector in enumerate(vectors):
                     sums[row * tile.vectors + i] = b.fma(weight, vector, sums[row * tile.vectors + i])
         work.output.finish(sums, tile, outputs, column, work.block)
+
+    def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
+        """What the kernel does that costs time, over all chunks on one core."""
+        shape, rows = self.shape, self.shape.panels * self.shape.groups * self.shape.outputs
+        parts = tiles(shape.target.stride, isa.lanes, register_tile(isa)[1])
+        vectors = sum(tile.vectors * tile.repeats for tile in parts)
+        blocks = -(-shape.outputs // OUTPUTS) / shape.outputs
+        return {
+            "dense fma": rows * shape.depth * vectors,
+            "dense sum": rows * self.blocks * vectors,
+            "dense tile": rows * blocks * self.blocks * sum(tile.repeats for tile in parts),
+            **self.shared_events(isa, caches, weight.nbytes),
+        }
 
 
 def register_tile(isa: Isa) -> tuple[int, int]:

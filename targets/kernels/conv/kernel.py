@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.cost import Caches
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
@@ -39,6 +43,19 @@ class ConvKernel(Kernel):
     @abstractmethod
     def multiply(self, b: Builder, work: Work) -> None:
         """Adds the products of one block of K to the target, for the parts [work.low, work.high) of the outputs."""
+
+    @abstractmethod
+    def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
+        """What the kernel does that costs time, over all chunks on one core (see `CostModel`)."""
+
+    def shared_events(self, isa: Isa, caches: Caches, stream: float) -> dict[str, float]:
+        """Packing, and the bytes that come from beyond the L2; `stream` bytes of weights are read for each panel."""
+        shape = self.shape
+        held = shape.source.images * shape.source.image_size + shape.target.images * shape.target.image_size
+        far = 4 * held if 4 * held + stream > caches.l2 else 0
+        if stream > caches.l2 / 2:
+            far += stream * (shape.panels if shape.groups == 1 else 1)
+        return {"far byte": far, **({} if shape.direct else Packing.events(shape, isa))}
 
     @property
     def blocks(self) -> int:

@@ -37,9 +37,21 @@ def takes_panels(op: Operation) -> bool:
 
 
 def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]:
-    """The dense kernel and the sparse ones, by predicted time."""
-    shape = ConvShape.of(op)
-    return [Candidate(DENSE.name, DENSE.format(shape), 0.0)]
+    """The dense kernel and the sparse ones, by predicted time on the target's best instruction set."""
+    weight, shape = op.rhs.owner, ConvShape.of(op)
+    assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
+    array, body = weights[weight.key], Body.of(op.epilogue)
+    found = [_candidate(kernel_of(row, shape, (), body), row, array, target) for row in ROWS.values()]
+    return sorted(found, key=lambda candidate: candidate.seconds)
+
+
+def _candidate(kernel: ConvKernel, row: Row, weight: np.ndarray, target: Any) -> Candidate:
+    events = kernel.events(target.isas[0], target.cost.caches, weight)
+    parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
+    most = max(parts, key=lambda name: parts[name])
+    seconds = sum(parts.values())
+    reason = f"{parts[most] / seconds:.0%} of the time is {most}" if seconds else ""
+    return Candidate(row.name, row.format(kernel.shape), seconds, reason)
 
 
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
@@ -56,8 +68,7 @@ def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
     kernel = kernel_of(row, shape, extras, Body.of(op.epilogue))
-    packed = Packed(*_packing(kernel, weight.key, weights[weight.key]))
-    arguments = (op.lhs, packed, *op.extras, op.result)
+    arguments = (op.lhs, packing(kernel, weight.key, weights[weight.key]), *op.extras, op.result)
     return Call(kernel, arguments, (len(arguments) - 1,))
 
 
@@ -67,13 +78,13 @@ def kernel_of(row: Row, shape: ConvShape, extras: tuple[Extra, ...], epilogue: B
     return DenseConv(*fields) if row.columns is None else SparseConv(*fields, row.columns)
 
 
-def _packing(kernel: ConvKernel, key: str, weight: np.ndarray):
-    """The key and the maker of the weight stream that a kernel reads."""
+def packing(kernel: ConvKernel, key: str, weight: np.ndarray) -> Packed:
+    """The weight stream that a kernel reads."""
     shape = kernel.shape
     if isinstance(kernel, DenseConv):
-        return f"dense:{key}:g{shape.groups}", partial(pack_dense, weight, shape.groups)
+        return Packed(f"dense:{key}:g{shape.groups}", partial(pack_dense, weight, shape.groups))
     layout = kernel.block * shape.taps, shape.stride, kernel.splits
-    return f"csr:{key}:g{shape.groups}:{layout}", partial(pack_sparse, weight, shape.groups, *layout)
+    return Packed(f"csr:{key}:g{shape.groups}:{layout}", partial(pack_sparse, weight, shape.groups, *layout))
 
 
 def _extras(op: ConvOp) -> tuple[Extra, ...] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.shape import ConvShape
 
 CHANNELS = 4  # copied at a time, so that the rows of B being written (9 taps: 16 KB) stay in L1
@@ -27,6 +28,15 @@ class Packing:
     def nbytes(self) -> int:
         """Bytes of the packed block."""
         return self.block * self.shape.taps * self.shape.stride * 4
+
+    @staticmethod
+    def events(shape: ConvShape, isa: Isa) -> dict[str, float]:
+        """The copies of one convolution: vectors, and rows of taps under which they lie."""
+        height, width = shape.window.kernel
+        rows = shape.panels * shape.source.channels * shape.target.rows * height
+        spans = [_columns(shape, tap) for tap in range(width)]
+        vectors = sum(-(-(high - low) // _lanes(isa.lanes, high - low)) for low, high in spans)
+        return {"copied row": rows, "copy": rows * vectors * shape.window.strides[1]}
 
     def clear(self, packed: Ref) -> None:
         """Makes every place zero that no copy reaches."""
@@ -96,11 +106,8 @@ class Packing:
         """The output columns [low, high) whose source column exists, in vectors of which the last overlaps."""
         b, window = self.b, self.shape.window
         step, offset = window.strides[1], window.column(tap)
-        low = max(0, -(offset // step))
-        high = min(self.shape.target.width, (self.shape.source.width - 1 - offset) // step + 1)
-        width = b.isa.lanes
-        while width > max(high - low, 1):
-            width //= 2
+        low, high = _columns(self.shape, tap)
+        width = _lanes(b.isa.lanes, high - low)
         for start in range(low, high, width):
             at = min(start, high - width)
             if source is None:
@@ -108,3 +115,17 @@ class Packing:
             else:
                 value = b.vload_strided(source, at * step + offset, step, lanes=width)
             b.vstore(value, packed, at)
+
+
+def _columns(shape: ConvShape, tap: int) -> tuple[int, int]:
+    """The output columns whose source column under a tap exists."""
+    step, offset = shape.window.strides[1], shape.window.column(tap)
+    low = max(0, -(offset // step))
+    return low, max(low, min(shape.target.width, (shape.source.width - 1 - offset) // step + 1))
+
+
+def _lanes(most: int, columns: int) -> int:
+    """The widest vector that fits in `columns`."""
+    while most > max(columns, 1):
+        most //= 2
+    return most
