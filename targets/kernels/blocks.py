@@ -95,7 +95,9 @@ class Block:
             users = [(j, t) for j in range(self.reach) for t in range(window.kernel[0]) if window.row(j, t) == row]
             rows = self._source_rows(row)
             if users and any(rows):
-                self._channel.add(sums, lambda tap, rows=rows: strip.tap(rows, window.column(tap), -window.pads[1]), users)
+                self._channel.add(
+                    sums, lambda tap, rows=rows: strip.tap(rows, window.column(tap), -window.pads[1]), users
+                )
             for j in [j for j, tap in users if tap == window.kernel[0] - 1]:
                 self._store(strip, sums.pop(j, None), Place(self, start, j), target)
 
@@ -134,7 +136,9 @@ class Place:
         b, lanes = self.block.b, self.block.slots.size
         rows = [row if row < self.block.run.rows else self.row for row in self.rows]
         counts = [None if self._fits(row) else self.block.kernel.target.width for row in rows]
-        return joined(b, [b.vload(ref, self._offset(r), count, lanes=lanes) for r, count in zip(rows, counts, strict=True)])
+        return joined(
+            b, [b.vload(ref, self._offset(r), count, lanes=lanes) for r, count in zip(rows, counts, strict=True)]
+        )
 
     def store(self, value: Value, ref: Ref) -> None:
         """Stores the rows that exist."""

@@ -88,9 +88,7 @@ class Depthwise(WindowKernel):
 class Taps(Channel):
     """Multiplies taps by the weights of one channel and adds them up."""
 
-    def __init__(
-        self, b: Builder, kernel: Depthwise, weight: list[list[Value]], extras: Sequence[Value | Ref]
-    ) -> None:
+    def __init__(self, b: Builder, kernel: Depthwise, weight: list[list[Value]], extras: Sequence[Value | Ref]) -> None:
         self._b, self._kernel, self._weight, self._extras = b, kernel, weight, extras
 
     def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:

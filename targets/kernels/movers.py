@@ -41,7 +41,9 @@ class Mover:
         """Where the source stands at an index of a loop; with `last`, the lowest of the elements up to index + `last`."""
         if axis.source >= 0:
             return index * axis.source
-        index = self.b.constant(axis.size - 1 - last) - index if isinstance(index, Value) else axis.size - 1 - last - index
+        index = (
+            self.b.constant(axis.size - 1 - last) - index if isinstance(index, Value) else axis.size - 1 - last - index
+        )
         return index * -axis.source
 
 

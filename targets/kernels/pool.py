@@ -16,8 +16,8 @@ from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.blocks import Channel, Place
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
 

@@ -17,9 +17,9 @@ from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.boxes import Cut, Range, walk
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.copy import CHUNK
-from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.indexed import Places
 from sparsec.targets.kernels.movers import cover
+from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")

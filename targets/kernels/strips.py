@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.builder import elements
+from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.planes import Planes
 
 
@@ -74,7 +73,9 @@ def pick(b: Builder, vectors: Sequence[Value], phase: int, lanes: Lanes, group: 
         return vectors[0]
     if lanes.stride == 2:
         half = group // 2
-        source = [i // group * group + 2 * (i % group % half) + (0 if i % group < half else total) for i in range(total)]
+        source = [
+            i // group * group + 2 * (i % group % half) + (0 if i % group < half else total) for i in range(total)
+        ]
         return b.shuffle(vectors[0], vectors[1], [i + phase for i in source])
     picked = vectors[0]
     for index, vector in enumerate(vectors):

@@ -15,7 +15,7 @@ from typing import Any
 
 from sparsec.ir import ConvOp, PoolOp, type_of
 from sparsec.ir.ops import values
-from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.blocks import Block, Channel, Run
 from sparsec.targets.kernels.planes import Planes

@@ -1,0 +1,131 @@
+"""Resize of the rows and columns of planes: rows are blended into scratch, whose columns are then gathered and blended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from sparsec.targets.builder import Builder, Index, Ref, Value, elements
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.movers import REPEATS, cover
+from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class ResizeRows(Kernel):
+    """A row of results is the sum of `row_taps` rows; each of its elements that of `column_taps` elements.
+
+    `repeat`: each column is written so many times and not looked up; 0 for any other columns.
+    """
+
+    sampling: Sampling
+    source: Planes
+    target: Planes
+    row_taps: int
+    column_taps: int
+    repeat: int
+
+    @property
+    def name(self) -> str:
+        columns = f"x{self.repeat}" if self._repeats else f"t{self.column_taps}"
+        return f"resize_{self.sampling.mode}_{self.sampling.element}_rows_t{self.row_taps}{columns}"
+
+    @property
+    def chunks(self) -> int:
+        """Rows of all channels."""
+        return self.target.images * self.target.height
+
+    @property
+    def scratch(self) -> int:
+        return self.source.width * elements.size(self.sampling.computed)
+
+    @property
+    def _repeats(self) -> bool:
+        return 1 <= self.repeat <= REPEATS
+
+    def emit(self, b: Builder) -> None:
+        item, weight = self.sampling.element, self.sampling.computed
+        operands = [item, "i32", weight, "i32", weight, item]
+        with b.function(self.symbol, operands) as ((x, rows, row_weights, *columns, y), scratch, begin, end):
+            scratch = scratch.view(weight)
+            with b.loop(begin, end) as chunk:
+                height = self.target.height
+                image, row = chunk // height if self.target.images > 1 else 0, chunk % height
+                places = [self._source_row(b, x, rows, tap * height + row, image) for tap in range(self.row_taps)]
+                taps = [b.load(row_weights, tap * height + row) for tap in range(self.row_taps)]
+                target = y + (self.target.image(image) + self.target.row(row, 1, 0))
+                kept = None
+                if self.sampling.extrapolation is not None:
+                    kept = b.load(row_weights, self.row_taps * height + row)
+                with b.loop(0, self.target.channels) as c:
+                    lines = [place + c * self.source.stride for place in places]
+                    line = self._blend(b, lines, taps, scratch)
+                    self._columns(b, line, columns, kept, target + c * self.target.stride)
+
+    def _source_row(self, b: Builder, x: Ref, rows: Ref, at: Index, image: Index) -> Ref:
+        row = b.convert(b.load(rows, at), "index")
+        return x + (self.source.image(image) + self.source.row(row, 1, 0))
+
+    def _blend(self, b: Builder, lines: Sequence[Ref], weights: Sequence[Value], scratch: Ref) -> Ref:
+        """The weighted sum of source rows, in scratch; the row itself where it is only copied."""
+        if self.sampling.nearest:
+            return lines[0]
+
+        def move(places: Sequence[Index], lanes: int) -> None:
+            for at in places:
+                terms = [self.sampling.load(b, b.vload(line, at, lanes=lanes)) for line in lines]
+                b.vstore(weighted(b, terms, weights), scratch, at)
+
+        cover(b, self.source.width, (0, self.source.width), self._lanes(b, self.sampling.computed), move)
+        return scratch
+
+    def _columns(self, b: Builder, line: Ref, tables: Sequence[Ref], kept: Value | None, target: Ref) -> None:
+        if self._repeats:
+            self._repeat_columns(b, line, kept, target)
+            return
+        indices, weights = tables
+        width = self.target.width
+
+        def move(places: Sequence[Index], lanes: int) -> None:
+            for at in places:
+                spots = [b.vload(indices, at + tap * width, lanes=lanes) for tap in range(self.column_taps)]
+                terms = [b.gather(line, spot) for spot in spots]
+                if not self.sampling.nearest:
+                    factors = [b.vload(weights, at + tap * width, lanes=lanes) for tap in range(self.column_taps)]
+                    terms = [weighted(b, terms, factors)]
+                inside = None
+                if kept is not None:
+                    inside = b.vload(weights, at + self.column_taps * width, lanes=lanes) * kept
+                self._store(b, terms[0], inside, target, at)
+
+        cover(b, width, (0, width), self._lanes(b, self.sampling.computed), move)
+
+    def _repeat_columns(self, b: Builder, line: Ref, kept: Value | None, target: Ref) -> None:
+        """Columns that are kept, or repeated by permuting vectors."""
+
+        def move(places: Sequence[Index], lanes: int) -> None:
+            for at in places:
+                vector = b.vload(line, at, lanes=lanes)
+                for part in range(self.repeat):
+                    chosen = [(part * lanes + lane) // self.repeat for lane in range(lanes)]
+                    value = vector if self.repeat == 1 else b.permute(vector, chosen)
+                    inside = None if kept is None else b.broadcast(kept, lanes)
+                    self._store(b, value, inside, target, at * self.repeat + part * lanes)
+
+        cover(b, self.source.width, (0, self.source.width), self._lanes(b, line.element), move)
+
+    def _store(self, b: Builder, value: Value, inside: Value | None, target: Ref, at: Index) -> None:
+        if inside is not None:
+            value = self.sampling.outside(b, value, inside)
+        b.vstore(self.sampling.store(b, value), target, at)
+
+    def _lanes(self, b: Builder, element: str) -> int:
+        return b.isa.lanes * 4 // elements.size(element)
+
+
+def weighted(b: Builder, terms: Sequence[Value], weights: Sequence[Value]) -> Value:
+    """The sum of terms times their weights."""
+    pairs = list(zip(terms, weights, strict=True))
+    return reduce(lambda total, pair: b.fma(pair[0], pair[1], total), pairs[1:], pairs[0][0] * pairs[0][1])
