@@ -32,7 +32,6 @@ from sparsec.ir import (
     RelayoutOp,
     ResizeOp,
     SliceOp,
-    SpOp,
     WeightOp,
     type_of,
 )
@@ -51,7 +50,7 @@ class AssignLayouts(Pass):
 
     def apply(self, model: Model, target: Target | None) -> None:
         assert target is not None, "layouts are the target's"
-        ops = [op for op in model.main.body.block.ops if isinstance(op, SpOp | ReturnOp)]
+        ops = list(model.main.body.block.ops)
         choice = _Choice(target, ops)
         choice.improve()
         for op in ops:

@@ -19,7 +19,7 @@ from sparsec.ir import Contraction, ConvOp, MapOp, MatmulOp, PoolOp, ReduceOp, R
 from sparsec.ir.ops import values
 from sparsec.model import Model
 from sparsec.passes.base import channel_vector, constant
-from sparsec.passes.contractions import grouped, has_weight
+from sparsec.passes.contractions import grouped, has_weight, weight_of
 from sparsec.weights import WeightStore
 
 
@@ -190,7 +190,7 @@ class Constants:
 
     def _zero_outputs(self, op: Contraction, size: int) -> np.ndarray:
         """Which outputs are 0 before the epilogue: all their weights, or what these are multiplied with, are 0."""
-        view = grouped(op, self._weights[op.rhs.owner.key])  # pyright: ignore[reportAttributeAccessIssue]
+        view = grouped(op, weight_of(op, self._weights))
         used = (view != 0).any(axis=tuple(range(3, view.ndim)))  # [groups, outputs, inputs]
         known, numbers = self.of(op.lhs, channel_axis(op))
         zero = (known & (numbers == 0)).reshape(used.shape[0], 1, used.shape[2])

@@ -20,6 +20,12 @@ def has_weight(op: Contraction) -> bool:
     return isinstance(op.rhs.owner, WeightOp) and rank_fits
 
 
+def weight_of(op: Contraction, weights: WeightStore) -> np.ndarray:
+    """The weight of a contraction that has one."""
+    assert isinstance(op.rhs.owner, WeightOp), "see has_weight"
+    return weights.of(op.rhs.owner)
+
+
 def grouped(op: Contraction, weight: np.ndarray) -> np.ndarray:
     """A view of the weight of `op` as [groups, outputs of a group, inputs of a group, *kernel]."""
     if isinstance(op, ConvOp):
@@ -76,7 +82,7 @@ def add_first(op: Contraction, bias: SSAValue) -> tuple[list[SSAValue], Region]:
     """The extras and the epilogue of `op` once `bias` is added to the accumulator before all else."""
     element = type_of(bias).element
     block = Block(arg_types=[element, element])
-    total = arith.AddfOp(*block.args)
+    total = arith.AddfOp(block.args[0], block.args[1])
     block.add_ops([total, YieldOp(total.result)])
     names: Sequence[SSAValue] = [op.result, *op.extras]
     inputs, region = compose(op.epilogue, names, Region(block), [op.result, bias], link=op.result)

@@ -23,7 +23,7 @@ from sparsec.ir.ops import integer, values
 from sparsec.model import Model
 from sparsec.passes.base import Pass, name_of
 from sparsec.passes.channels import Constants, Group, channel_axis, find_groups, is_depthwise, mixes_channels
-from sparsec.passes.contractions import add_first, bias_operand, grouped, ungrouped
+from sparsec.passes.contractions import add_first, bias_operand, grouped, ungrouped, weight_of
 from sparsec.target import Target
 
 
@@ -60,7 +60,7 @@ def _removable(group: Group, constants: Constants, model: Model) -> np.ndarray:
 
 
 def _view(op: Contraction, model: Model) -> np.ndarray:
-    return grouped(op, model.weights[op.rhs.owner.key])  # pyright: ignore[reportAttributeAccessIssue]
+    return grouped(op, weight_of(op, model.weights))
 
 
 def _remove(group: Group, dead: np.ndarray, constants: Constants, model: Model) -> None:

@@ -30,6 +30,7 @@ from sparsec.passes.contractions import (
     has_weight,
     per_output,
     ungrouped,
+    weight_of,
 )
 from sparsec.passes.regions import Affine, Number, affine
 from sparsec.target import Target
@@ -90,7 +91,7 @@ class FoldAhead(RewritePattern):
             return
         if shift.any() and not _reads_whole_windows(op):
             return  # the padding is zero after the shift, not before
-        view = grouped(op, self.weights[op.rhs.owner.key])
+        view = grouped(op, weight_of(op, self.weights))
         total = view.reshape(*view.shape[:3], -1).sum(-1, dtype=np.float64) @ shift.reshape(view.shape[0], -1, 1)
         weight = _scaled(op, scale, self.weights, "inputs")
         _replace(op, rebuild(op, lhs=source, rhs=weight.result), weight, total.reshape(-1), self.weights, rewriter)

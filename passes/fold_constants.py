@@ -146,12 +146,7 @@ class FoldScalars(RewritePattern):
         folded = op.clone({**values})
         block.add_ops([*copies.values(), folded, YieldOp(folded.results[0])])
         number = evaluate_region(Region(block), [])[0]
-        made = Block()
-        scalar(np.asarray(number), op.results[0].type, made)
-        new = made.first_op
-        assert new is not None, "scalar appends an op"
-        new.detach()
-        rewriter.replace(op, new)
+        rewriter.replace(op, scalar(np.asarray(number), op.results[0].type))
 
 
 class ScalarIdentities(RewritePattern):
@@ -173,7 +168,7 @@ class ScalarIdentities(RewritePattern):
             case math.PowFOp(), _, 0.5:
                 rewriter.replace(op, math.SqrtOp(op.operands[0]))
             case arith.DivfOp(), _, float(divisor) if abs(frexp(divisor)[0]) == 0.5:  # a power of two: exact
-                inverse = arith.ConstantOp(FloatAttr(1 / divisor, op.results[0].type))
+                inverse = scalar(np.asarray(1 / divisor), op.results[0].type)
                 rewriter.replace(op, [inverse, arith.MulfOp(op.operands[0], inverse)])
 
 

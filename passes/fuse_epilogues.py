@@ -30,7 +30,8 @@ class FuseEpilogues(Pass):
         ops = list(model.main.body.block.ops)
         depths: dict[Operation, int] = {}
         for op in ops:
-            depths[op] = 1 + max((depths.get(value.owner, 0) for value in op.operands), default=0)
+            sources = [value.owner for value in op.operands if isinstance(value.owner, Operation)]
+            depths[op] = 1 + max((depths[source] for source in sources), default=0)
         for op in ops:
             if isinstance(op, MapOp):
                 _fuse(op, depths)

@@ -37,7 +37,7 @@ from sparsec.ir.dims import Dim
 from sparsec.ir.ops import ints, real, values
 from sparsec.model import Model
 from sparsec.passes.base import Pass, like, name_of
-from sparsec.passes.contractions import bias_operand, grouped, has_weight, per_output
+from sparsec.passes.contractions import bias_operand, grouped, has_weight, per_output, weight_of
 from sparsec.target import Target
 from sparsec.weights import WeightStore
 
@@ -148,8 +148,7 @@ class LowerConvTranspose(RewritePattern):
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         if not isinstance(op, ConvTransposeOp) or not has_weight(op):
             return
-        assert isinstance(op.rhs.owner, WeightOp), "checked by has_weight"
-        view = grouped(op, self.weights.of(op.rhs.owner))
+        view = grouped(op, weight_of(op, self.weights))
         rank, pads = view.ndim - 3, values(op.pads)
         geometry = (view.shape[3:], values(op.strides), values(op.dilations), pads[:rank], pads[rank:])
         axes = [Axis.of(*sizes) for sizes in zip(*geometry, values(op.output_padding), strict=True)]

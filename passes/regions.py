@@ -54,7 +54,9 @@ def drop_arguments(region: Region, constants: dict[int, np.ndarray]) -> Region:
     arguments: list[SSAValue] = []
     for arg in source.args:
         if arg.index in constants:
-            arguments.append(scalar(constants[arg.index], arg.type, block))
+            number = scalar(constants[arg.index], arg.type)
+            block.add_op(number)
+            arguments.append(number.result)
         else:
             arguments.append(next(rest))
     block.add_op(YieldOp(inline(source, arguments, block)))
@@ -66,16 +68,14 @@ def is_scalar_type(element: Attribute) -> bool:
     return is_float(element) or (isinstance(element, IntegerType) and element.signedness.data is Signedness.SIGNLESS)
 
 
-def scalar(number: np.ndarray, element: Attribute, block: Block) -> SSAValue:
-    """Append an `arith.constant` of one number to `block`."""
+def scalar(number: np.ndarray, element: Attribute) -> arith.ConstantOp:
+    """An `arith.constant` of one number."""
     if isinstance(element, IntegerType):
         attribute: Attribute = IntegerAttr(int(number.item()), element)
     else:
         assert isinstance(element, AnyFloat), "see is_scalar_type"
         attribute = FloatAttr(float(number.item()), element)
-    op = arith.ConstantOp(attribute)
-    block.add_op(op)
-    return op.result
+    return arith.ConstantOp(attribute)
 
 
 @dataclass(frozen=True)

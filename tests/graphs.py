@@ -36,6 +36,7 @@ from sparsec.ir import (
     type_of,
 )
 from sparsec.model import Model
+from sparsec.passes.contractions import weight_of
 from sparsec.target import Candidate, Target
 
 CSR = parse_format("d0: dense, d1: compressed")
@@ -59,7 +60,7 @@ class FakeTarget(Target):
     def candidates(self, op: Operation, weights) -> list[Candidate]:
         if not isinstance(op, Contraction):
             return [Candidate(op.name, None, 1e-6)]
-        array = weights.of(op.rhs.owner)
+        array = weight_of(op, weights)
         density = np.count_nonzero(array) / array.size
         dense = Candidate("gemm_f32_dense", None, 1e-6, "all elements")
         sparse = Candidate("spmm_f32_csr", CSR, 4e-6 * density, f"{density:.2f} of the elements")
@@ -140,7 +141,7 @@ def scale_shift(block: Block, args: Sequence[SSAValue]) -> SSAValue:
 def random_model(seed: int, length: int = 12, outputs: int = 2) -> tuple[Model, list[np.ndarray]]:
     """A model of about `length` ops that convolutional networks have, and inputs for it."""
     graph = Graph(seed, [(1, 3, 8, 8), (2, 4, 7, 5)])
-    pool = list(graph.block.args)
+    pool: list[SSAValue] = list(graph.block.args)
     for _ in range(length):
         source = pool[-1 - int(graph.random.exponential(1.5)) % len(pool)]
         kinds = _IMAGE_STEPS if type_of(source).rank == 4 else _OTHER_STEPS
