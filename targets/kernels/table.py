@@ -8,7 +8,24 @@ from typing import Any, Protocol, cast
 from xdsl.ir import Operation
 
 from sparsec.target import Candidate
-from sparsec.targets.kernels import conv, cumsum, depthwise, linear, lrn, map, matmul, movement, norm, pool, reduce, softmax
+from sparsec.targets.kernels import (
+    conv,
+    cumsum,
+    depthwise,
+    gather,
+    linear,
+    lrn,
+    map,
+    matmul,
+    movement,
+    norm,
+    pool,
+    reduce,
+    resize,
+    scatter,
+    softmax,
+    topk,
+)
 from sparsec.targets.kernels.call import Call
 from sparsec.weights import WeightStore
 
@@ -32,7 +49,27 @@ class Family(Protocol):
 
 
 # The first that accepts an op runs it.
-FAMILIES = cast("tuple[Family, ...]", (linear, matmul, depthwise, conv, pool, map, reduce, softmax, norm, lrn, cumsum, movement))
+FAMILIES = cast(
+    "tuple[Family, ...]",
+    (
+        linear,
+        matmul,
+        depthwise,
+        conv,
+        pool,
+        map,
+        reduce,
+        softmax,
+        norm,
+        lrn,
+        cumsum,
+        movement,
+        gather,
+        scatter,
+        topk,
+        resize,
+    ),
+)
 
 
 def family_of(op: Operation) -> Family | None:
