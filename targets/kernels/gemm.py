@@ -35,17 +35,31 @@ def tile_vectors(isa: Isa, rows: int, width: int) -> int:
     return vectors
 
 
+def partial_sums(rows: int, vectors: int) -> int:
+    """How many sums each element of a tile is the total of, so that enough of them run at once."""
+    copies = 1
+    while copies * rows * vectors < CHAINS:
+        copies *= 2
+    return copies
+
+
 def multiply(
-    b: Builder, x: Matrix, w: Matrix, rows: int, counts: list[int | None], k: int, prefetch: int = 0
+    b: Builder,
+    x: Matrix,
+    w: Matrix,
+    rows: int,
+    counts: list[int | None],
+    k: int,
+    prefetch: int = 0,
+    copies: int | None = None,
 ) -> list[list[Value]]:
     """The sums x[r, :k] · w[:k, c] of `rows` rows and one vector of columns for each of `counts` (None: whole).
 
-    `w` has columns of stride 1. `prefetch` bytes ahead are asked for, where that is not 0.
+    `w` has columns of stride 1. `prefetch` bytes ahead are asked for, where that is not 0. `copies` is the
+    `partial_sums` of another tile, where this one has to add in the same order.
     """
     lanes = b.isa.lanes
-    copies = 1
-    while copies * rows * len(counts) < CHAINS:
-        copies *= 2
+    copies = copies or partial_sums(rows, len(counts))
     unroll = max(UNROLL, copies)
     zero = b.constant(0.0, "f32", lanes)
     sums = [zero] * (copies * rows * len(counts))

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.epilogue import Epilogue
-from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, tile_rows, tile_vectors
+from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, partial_sums, tile_rows, tile_vectors
 
 PANEL = 32
 TALLEST = 12  # rows of the tallest register tile of all ISAs: they share the groups
@@ -120,7 +120,9 @@ class LinearDense(Kernel):
         def columns(count: int, at: Index, size: int, token: Index) -> None:
             counts = column_vectors(b.isa.lanes, size)
             left = Matrix(x + token * self._row, self._row, 1)
-            sums = multiply(b, left, Matrix(w + at, PANEL, 1), count, [None] * len(counts), self.k)
+            # The narrow tile at the end adds in the order of the others: equal columns have equal results, bit by bit.
+            copies = partial_sums(count, tile_vectors(b.isa, count, PANEL))
+            sums = multiply(b, left, Matrix(w + at, PANEL, 1), count, [None] * len(counts), self.k, copies=copies)
             for row, vectors in enumerate(sums):
                 for v, (total, valid) in enumerate(zip(vectors, counts, strict=True)):
                     place = first + at + v * b.isa.lanes
