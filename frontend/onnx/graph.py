@@ -187,6 +187,7 @@ class Importer:
     def emit(self, op: Operation, name: str) -> list[SSAValue]:
         """Append `op`, marked as coming from node `name`; or fold it, where all its operands are constants."""
         op.attributes[NODE] = StringAttr(name)
+        op.verify()
         for result in op.results:
             check_bytes(type_of(result).shape, type_of(result).dtype.itemsize, f"a result of {name}")
         if op.operands and all(operand in self.constants for operand in op.operands) and self._worth_folding(op):

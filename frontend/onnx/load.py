@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def _check_text(message: Message, file: Path) -> None:
     for field, value in message.ListFields():
         if field.name in ("doc_string", "metadata_props"):
             continue
-        values = [value] if isinstance(value, str | bytes | Message) else value
+        values: Iterable = [value] if isinstance(value, str | bytes | Message) else value
         if field.type == field.TYPE_MESSAGE:
             for item in values:
                 _check_text(item, file)

@@ -135,6 +135,13 @@ class Node:
     def text(self, name: str, default: str = "") -> str:
         return self.attributes[name].s.decode("utf-8", "replace") if name in self.attributes else default
 
+    def choice(self, name: str, default: str, *others: str) -> str:
+        """A text attribute that must be one of a few words."""
+        value = self.text(name, default)
+        if value not in (default, *others):
+            self.invalid(f"has the {name} {value!r}; it must be one of {', '.join((default, *others))}")
+        return value
+
     def tensor(self, name: str) -> np.ndarray | None:
         if name not in self.attributes:
             return None

@@ -11,6 +11,7 @@ from onnx import AttributeProto, NodeProto
 
 from sparsec.errors import InvalidModel
 
+_ONNX_NAMES = {"float32": "tensor(float)", "float64": "tensor(double)"}
 OLDEST, NEWEST = 9, 24  # the opsets whose definitions the handlers follow
 
 
@@ -21,7 +22,7 @@ class Definition:
     since: int
     inputs: tuple[int, int]
     outputs: tuple[int, int]
-    types: tuple[str, ...]  # one per formal input; inputs with the same one have the same element type
+    types: tuple[tuple[str, frozenset[str]], ...]  # per formal input a type variable ("" for none), and its values
     attributes: Mapping[str, tuple[int, bool]]  # name → type, required
 
 
@@ -36,7 +37,7 @@ def definition(op: str, domain: str, version: int) -> Definition | None:
         return None
     attributes = {name: (int(getattr(a.type, "value", 0)), bool(a.required)) for name, a in schema.attributes.items()}
     outputs = (schema.min_output, schema.max_output)
-    types = tuple(formal.type_str if formal.is_homogeneous else "" for formal in schema.inputs)
+    types = tuple((f.type_str if f.is_homogeneous else "", frozenset(f.types)) for f in schema.inputs)
     return Definition(schema.since_version, (schema.min_input, schema.max_input), outputs, types, attributes)
 
 
@@ -75,8 +76,12 @@ def check_types(elements: Sequence[str | None], found: Definition) -> None:
     """Raises InvalidModel where inputs that must have one element type (None: not known) have several."""
     seen: dict[str, str] = {}
     for index, element in enumerate(elements):
-        formal = found.types[min(index, len(found.types) - 1)]
-        if element is not None and formal and seen.setdefault(formal, element) != element:
+        formal, allowed = found.types[min(index, len(found.types) - 1)]
+        if element is None:
+            continue
+        if _ONNX_NAMES.get(element, f"tensor({element})") not in allowed:
+            raise InvalidModel(f"has an input {index} of type {element}, which is not a type that it takes")
+        if formal and seen.setdefault(formal, element) != element:
             raise InvalidModel(f"has inputs of the types {seen[formal]} and {element}, which must be the same")
 
 

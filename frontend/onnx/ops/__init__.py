@@ -4,6 +4,7 @@ from sparsec.frontend.onnx.ops import (  # noqa: F401
     constants,
     contraction,
     control,
+    einsum,
     indexing,
     microsoft,
     normalization,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import Region, SSAValue
 
 from sparsec.frontend.onnx.node import Node, dims_of
-from sparsec.frontend.onnx.ops.windows import pads_of, window_of
+from sparsec.frontend.onnx.ops.windows import need_plane, pads_of, window_of
 from sparsec.frontend.onnx.registry import operator
 from sparsec.ir import ConvOp, ConvTransposeOp, MatmulOp, type_of
 from sparsec.ir.scalar import Scalar, region
@@ -59,6 +59,7 @@ def conv_transpose(node: Node):
     node.need_float(x, w)
     kernel = _kernel(node, w)
     rank = len(kernel)
+    need_plane(node, rank)
     if len(dims_of(x)) != rank + 2:
         node.invalid(f"has an input with {len(dims_of(x))} axes for a kernel with {rank}")
     strides = node.positive("strides", node.integers("strides") or [1] * rank)

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 from sparsec.frontend.onnx.node import Node, dims_of
 from sparsec.frontend.onnx.registry import operator
 from sparsec.ir import ConcatOp, GatherOp, PadOp, ScatterOp, SliceOp, type_of
-from sparsec.ir.dims import Dim, ceildiv
+from sparsec.ir.dims import Dim, ceildiv, product
 
 
 @operator("Concat")
@@ -101,6 +101,7 @@ def gather(node: Node):
     picked = node.importer.constants.get(indices)
     if picked is not None and picked.size == 1 and isinstance(dims_of(x)[axis], int):
         return _gather_one(node, x, axis, int(picked.reshape(-1)[0]), picked.shape)
+    check_places(node, indices, [dims_of(x)[axis]])
     return node.emit(GatherOp(x, indices, "take", axis))
 
 
@@ -113,10 +114,24 @@ def _gather_one(node: Node, x: SSAValue, axis: int, index: int, shape: tuple[int
     return node.reshape(part, [*dims_of(x)[:axis], *shape, *dims_of(x)[axis + 1 :]])
 
 
+@operator("Compress")
+def compress(node: Node):
+    """With a constant condition, a gather of the places where it holds."""
+    x, chosen = node.input(0), np.flatnonzero(node.constant_input(1))
+    if "axis" not in node.attributes:
+        x = node.reshape(x, [product(dims_of(x))])
+    axis = node.axis(node.integer("axis"), len(dims_of(x)))
+    places = node.constant(chosen)
+    check_places(node, places, [dims_of(x)[axis]])
+    return node.emit(GatherOp(x, places, "take", axis))
+
+
 @operator("GatherElements")
 def gather_elements(node: Node):
     x = node.input(0)
-    return node.emit(GatherOp(x, node.input(1), "elements", node.axis(node.integer("axis"), len(dims_of(x)))))
+    axis = node.axis(node.integer("axis"), len(dims_of(x)))
+    check_places(node, node.input(1), [dims_of(x)[axis]])
+    return node.emit(GatherOp(x, node.input(1), "elements", axis))
 
 
 @operator("GatherND")
@@ -124,6 +139,7 @@ def gather_nd(node: Node):
     batch = node.integer("batch_dims")
     if batch < 0:
         node.invalid(f"has batch_dims {batch}")
+    check_places(node, node.input(1), dims_of(node.input(0))[batch : batch + _depth(node)])
     return node.emit(GatherOp(node.input(0), node.input(1), "nd", batch_dims=batch))
 
 
@@ -131,14 +147,35 @@ def gather_nd(node: Node):
 def scatter_elements(node: Node):
     x = node.input(0)
     axis = node.axis(node.integer("axis"), len(dims_of(x)))
-    reduction = node.text("reduction", "none")
-    return node.emit(ScatterOp(x, node.input(1), node.input(2), "elements", axis, reduction))
+    check_places(node, node.input(1), [dims_of(x)[axis]])
+    return node.emit(ScatterOp(x, node.input(1), node.input(2), "elements", axis, _reduction(node)))
 
 
 @operator("ScatterND")
 def scatter_nd(node: Node):
-    reduction = node.text("reduction", "none")
-    return node.emit(ScatterOp(node.input(0), node.input(1), node.input(2), "nd", reduction=reduction))
+    check_places(node, node.input(1), dims_of(node.input(0))[: _depth(node)])
+    return node.emit(ScatterOp(node.input(0), node.input(1), node.input(2), "nd", reduction=_reduction(node)))
+
+
+def _reduction(node: Node) -> str:
+    return node.choice("reduction", "none", "add", "mul", "max", "min")
+
+
+def _depth(node: Node) -> int:
+    """How many axes each index of GatherND or ScatterND addresses."""
+    shape = dims_of(node.input(1))
+    return node.fixed(shape[-1], "indexing") if shape else node.invalid("has indices of rank 0")
+
+
+def check_places(node: Node, indices: SSAValue, sizes: Sequence[Dim]) -> None:
+    """Raises InvalidModel where constant indices lie outside axes of `sizes` (the last axis of indices walks them)."""
+    array = node.importer.constants.get(indices)
+    if array is None or not array.size:
+        return
+    for place, size in enumerate(sizes):
+        column = array if len(sizes) == 1 else array[..., place]
+        if isinstance(size, int) and not (column.min() >= -size and column.max() < size):
+            node.invalid(f"reads or writes place {column.max() if column.max() >= size else column.min()} of {size}")
 
 
 @operator("Pad")
@@ -153,7 +190,11 @@ def pad(node: Node):
     for place, axis in enumerate(axes):
         low[axis], high[axis] = pads[place], pads[len(axes) + place]
     value = node.real("value") if node.opset < 11 else _pad_value(node)
-    return x if not any(pads) else node.emit(PadOp(x, low, high, node.text("mode", "constant"), value))
+    return (
+        x
+        if not any(pads)
+        else node.emit(PadOp(x, low, high, node.choice("mode", "constant", "edge", "reflect", "wrap"), value))
+    )
 
 
 def _pad_value(node: Node) -> float:

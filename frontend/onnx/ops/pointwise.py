@@ -109,7 +109,7 @@ def number_function(node: Node):
 def gelu_(node: Node):
     x = node.input()
     node.need_float(x)
-    return node.map([x], gelu_tanh if node.text("approximate", "none") == "tanh" else gelu)
+    return node.map([x], gelu_tanh if node.choice("approximate", "none", "tanh") == "tanh" else gelu)
 
 
 @operator("Gelu", domain="com.microsoft")
@@ -313,7 +313,7 @@ def _floored_remainder(a: Scalar, b: Scalar) -> Scalar:
 
 @operator("BitShift")
 def bit_shift(node: Node):
-    op = arith.ShLIOp if node.text("direction") == "LEFT" else arith.ShRUIOp
+    op = arith.ShLIOp if node.choice("direction", "LEFT", "RIGHT") == "LEFT" else arith.ShRUIOp
     if type_of(node.input()).element != ui8:
         node.unsupported(f"shifts {type_of(node.input()).dtype} elements; only uint8 is supported")
     return node.map([node.input(0), node.input(1)], lambda a, b: a.emit(op(a.value, b.value)))

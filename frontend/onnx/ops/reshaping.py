@@ -124,7 +124,7 @@ def depth_to_space(node: Node):
     depth = floordiv(c, block * block)
     if depth * block * block != c:
         node.invalid(f"has {c} channels, which blocks of {block}x{block} do not divide")
-    if node.text("mode", "DCR") == "DCR":
+    if node.choice("mode", "DCR", "CRD") == "DCR":
         split, perm = [n, block, block, depth, h, w], [0, 3, 4, 1, 5, 2]
     else:
         split, perm = [n, depth, block, block, h, w], [0, 1, 4, 2, 5, 3]

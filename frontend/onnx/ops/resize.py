@@ -12,6 +12,15 @@ from sparsec.frontend.onnx.registry import operator
 from sparsec.ir import ResizeOp
 from sparsec.ir.dims import Dim, floordiv
 
+_COORDINATES = (
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_crop_and_resize",
+    "tf_half_pixel_for_nn",
+)
+
 
 @operator("Upsample")
 def upsample(node: Node):
@@ -22,7 +31,7 @@ def upsample(node: Node):
 
 def _simple(node: Node, x: SSAValue, scales: Sequence[float]) -> SSAValue:
     """Upsample and the first Resize: asymmetric coordinates, nearest rounds down."""
-    mode = node.text("mode", "nearest")
+    mode = node.choice("mode", "nearest", "linear")
     scales = _checked(node, x, scales)
     shape = [_scaled(node, dim, scale) for dim, scale in zip(dims_of(x), scales, strict=True)]
     return node.emit(ResizeOp(x, shape, scales, mode, "asymmetric", "floor"))
@@ -49,19 +58,21 @@ def resize(node: Node):
     if node.opset < 11:
         return _simple(node, x, [float(v) for v in node.constant_input(1)])
     rank = len(dims_of(x))
+    coordinates = node.choice("coordinate_transformation_mode", "half_pixel", *_COORDINATES)
+    if coordinates == "tf_half_pixel_for_nn":
+        node.unsupported(f"has the coordinates {coordinates!r}, which ONNX dropped in opset 13")
     axes = [node.axis(axis, rank) for axis in node.integers("axes") or range(rank)]
     shape, scales = _target(node, x, axes)
     if not all(0 < scale < 2**20 for scale in scales):
         node.invalid(f"has scales {scales}")
-    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     return node.emit(
         ResizeOp(
             x,
             shape,
             scales,
-            node.text("mode", "nearest"),
+            node.choice("mode", "nearest", "linear", "cubic"),
             coordinates,
-            node.text("nearest_mode", "round_prefer_floor"),
+            node.choice("nearest_mode", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
             node.real("cubic_coeff_a", -0.75),
             bool(node.integer("exclude_outside")),
             node.real("extrapolation_value"),

@@ -38,22 +38,27 @@ def pads_of(node: Node, rank: int) -> list[int]:
     return pads
 
 
+def need_plane(node: Node, rank: int) -> None:
+    """Raises UnsupportedModel for volumes."""
+    if rank > 2:
+        node.unsupported(f"slides over {rank} axes; only 1 and 2 are supported")
+
+
 def window_of(node: Node, x: SSAValue, kernel: list[int]) -> Window:
     """The window of a convolution or pooling over `x`."""
     spatial = dims_of(x)[2:]
+    need_plane(node, len(spatial))
     kernel = node.positive("kernel_shape", kernel)
     strides = node.positive("strides", node.integers("strides") or [1] * len(kernel))
     dilations = node.positive("dilations", node.integers("dilations") or [1] * len(kernel))
     if not len(spatial) == len(kernel) == len(strides) == len(dilations):
         node.invalid(f"slides a window of {kernel} (strides {strides}, dilations {dilations}) over {len(spatial)} axes")
-    auto = node.text("auto_pad", "NOTSET")
+    auto = node.choice("auto_pad", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
     if auto == "VALID":
         return Window(kernel, strides, dilations, [0] * (2 * len(kernel)))
     window = Window(kernel, strides, dilations, pads_of(node, len(kernel)))
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         return Window(kernel, strides, dilations, _same_pads(node, window, spatial, auto == "SAME_UPPER"))
-    if auto not in ("NOTSET", ""):
-        node.invalid(f"has auto_pad {auto!r}")
     return window
 
 
