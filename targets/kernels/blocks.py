@@ -20,7 +20,7 @@ UNROLLED = 2  # strips without borders that are written out; more become a loop
 class Run:
     """Blocks [start, stop) whose windows leave the image in the same rows: one code for all of them.
 
-    `rows` is how many output rows such a block has, `valid` which of its source rows exist, both from the block's first.
+    `rows` is how many output rows such a block has, `valid` which of its source rows exist, counted from its first.
     """
 
     start: int
@@ -34,7 +34,7 @@ class Channel(ABC):
 
     @abstractmethod
     def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:
-        """Adds a source row to the sums of output rows: `users` are (output row, row of the window), `taps` its columns."""
+        """Adds a source row to the sums of `users`, (output row, row of the window); `taps` gives its columns."""
 
     @abstractmethod
     def finish(self, value: Value, place: Place) -> Value:
@@ -100,6 +100,10 @@ class Block:
                 )
             for j in [j for j, tap in users if tap == window.kernel[0] - 1]:
                 self._store(strip, sums.pop(j, None), Place(self, start, j), target)
+
+    def _tap(self, strip: Strip, rows: Sequence[Row | None], tap: int) -> Value:
+        """The source elements of a column of the window in one row a slot."""
+        return strip.tap(rows, self.kernel.window.column(tap), self.kernel.window.column(0))
 
     def _store(self, strip: Strip, value: Value | None, place: Place, target: Ref) -> None:
         if value is None:

@@ -15,7 +15,7 @@ Range = tuple[Index, Index]
 
 @dataclass(frozen=True)
 class Axis:
-    """One loop: `size` elements, the steps of source and target from one to the next. Those of the target are positive."""
+    """One loop: `size` elements, and the steps from one to the next in source and target. The target's is positive."""
 
     size: int
     source: int

@@ -1,7 +1,7 @@
 """Copies of boxes: the one kernel behind relayout, transpose, slice, concat, pad and expand.
 
-What the innermost loops look like decides how elements move (`_pattern`): rows of contiguous elements, one value repeated,
-rows backwards, short repeats (upsampling), tiles transposed in registers, or anything by single elements.
+What the innermost loops look like decides how elements move (`_pattern`): rows of contiguous elements, one value
+repeated, rows backwards, short repeats (upsampling), tiles transposed in registers, or anything by single elements.
 Tails are vectors that overlap their neighbour, so that no element outside the box is touched and no mask is needed.
 """
 
@@ -20,7 +20,7 @@ TILE = 64  # least rows and columns of a block that is transposed: whole cache l
 
 @dataclass(frozen=True)
 class Copy(Kernel):
-    """Copies boxes from `sources` arguments into the last one, elements of `size` bytes. `title` names the table row."""
+    """Copies boxes from `sources` arguments into the last one, elements of `size` bytes; `title` names the op."""
 
     title: str
     size: int

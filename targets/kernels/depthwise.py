@@ -51,7 +51,7 @@ def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
 
 @dataclass(frozen=True)
 class Extra:
-    """An operand of the epilogue: its element type, and whether it has a `scalar`, one a `channel`, or the `result`'s."""
+    """An operand of the epilogue: its element type, and what it has an element for: `scalar`, `channel` or `result`."""
 
     element: str
     reach: str

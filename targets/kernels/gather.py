@@ -64,13 +64,11 @@ class Gather(Kernel):
 
     def emit(self, b: Builder) -> None:
         element = f"i{8 * self.size}"
-        with b.function(self.symbol, [element, self.places.index, element]) as (arguments, _, begin, end):
-            with b.loop(begin, end) as chunk:
-                ranges = self._cuts.ranges(b, chunk)
-                if self.places.run == 1 and self.places.loops and len(self.places.lookups) == 1:
-                    self._emit_single(b, *arguments, ranges)
-                else:
-                    self._emit_rows(b, *arguments, ranges)
+        single = self.places.run == 1 and self.places.loops and len(self.places.lookups) == 1
+        write = self._emit_single if single else self._emit_rows
+        operands = [element, self.places.index, element]
+        with b.function(self.symbol, operands) as ((x, indices, y), _, begin, end), b.loop(begin, end) as chunk:
+            write(b, x, indices, y, self._cuts.ranges(b, chunk))
 
     def _emit_rows(self, b: Builder, x: Ref, indices: Ref, y: Ref, ranges: list[Range]) -> None:
         with walk(b, ranges) as at:

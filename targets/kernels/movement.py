@@ -84,10 +84,10 @@ def _rows(source: Planes, target: Planes, start: int, stop: int, repeats: int = 
     """All images and channels of rows [start, stop), and of the same number of rows behind them, `repeats` times."""
     sizes = source.images, repeats, source.channels, (stop - start) * source.width
     strides = [
-        (planes.image_size, int(planes.row(0, 1, stop)) if repeats > 1 else 0, planes.stride, 1)
+        (planes.image_size, planes.fixed_row(stop) if repeats > 1 else 0, planes.stride, 1)
         for planes in (source, target)
     ]
-    return Box.of(sizes, *strides, int(source.row(0, 1, start)), int(target.row(0, 1, start)))
+    return Box.of(sizes, strides[0], strides[1], source.fixed_row(start), target.fixed_row(start))
 
 
 def _transpose(op: TransposeOp) -> list[Box]:
@@ -147,7 +147,7 @@ def _pad(op: PadOp) -> list[Box]:
 
 @dataclass(frozen=True)
 class Part:
-    """`size` places of an axis from `start` on that show source elements `first`, first + step, …; None: the pad value."""
+    """`size` places of an axis from `start` on show source elements `first`, first + step, …; None: the pad value."""
 
     start: int
     size: int

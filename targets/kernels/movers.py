@@ -38,7 +38,7 @@ class Mover:
             yield source, dot(indices, [axis.target for axis in axes])
 
     def place(self, axis: Axis, index: Index, last: int = 0) -> Index:
-        """Where the source stands at an index of a loop; with `last`, the lowest of the elements up to index + `last`."""
+        """Where the source stands at an index of a loop; with `last`, the lowest place up to that of index + `last`."""
         if axis.source >= 0:
             return index * axis.source
         index = (
@@ -149,14 +149,17 @@ def tiles(m: Mover, ranges: Sequence[Range]) -> None:
     lanes = m.lanes
     while lanes > along.size:
         lanes //= 2
-    with m.loops(ranges, 2) as (source, target), _tiled(b, along.size, ranges[-1], lanes) as i:
-        with _tiled(b, across.size, ranges[-2], group) as j:
-            place = m.place(along, i, lanes - 1) + source + j
-            lines = [b.vload(m.source, place + line * abs(along.source), lanes=group) for line in range(lanes)]
-            lines = lines if along.source > 0 else lines[::-1]
-            columns = _transposed(b, [joined(b, lines[k::group]) for k in range(group)])
-            for k, column in enumerate(columns):
-                b.vstore(column, m.target, (j + k) * across.target + target + i)
+    with (
+        m.loops(ranges, 2) as (source, target),
+        _tiled(b, along.size, ranges[-1], lanes) as i,
+        _tiled(b, across.size, ranges[-2], group) as j,
+    ):
+        place = m.place(along, i, lanes - 1) + source + j
+        lines = [b.vload(m.source, place + line * abs(along.source), lanes=group) for line in range(lanes)]
+        lines = lines if along.source > 0 else lines[::-1]
+        columns = _transposed(b, [joined(b, lines[k::group]) for k in range(group)])
+        for k, column in enumerate(columns):
+            b.vstore(column, m.target, (j + k) * across.target + target + i)
 
 
 def single(m: Mover, ranges: Sequence[Range]) -> None:

@@ -49,13 +49,16 @@ class Planes:
         """Where image `n` starts."""
         return n * self.image_size
 
+    def fixed_row(self, row: int) -> int:
+        """Where an image row starts in channel 0 of image 0."""
+        return row // self.rows * self.panel_size + row % self.rows * self.width
+
     def row(self, base: Index, step: int, row: int) -> Index:
         """Where image row `base * step + row` starts in channel 0 of image 0; `row` may be negative, the sum not."""
         if isinstance(base, int):
-            base, row = 0, base * step + row
+            return self.fixed_row(base * step + row)
         if step % self.rows == 0:
-            panels = base * (step // self.rows)
-            return panels * self.panel_size + row // self.rows * self.panel_size + row % self.rows * self.width
+            return base * (step // self.rows * self.panel_size) + self.fixed_row(row)
         place = base * step + row
         if self.panels == 1:
             return place * self.width

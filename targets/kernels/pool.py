@@ -1,4 +1,4 @@
-"""Max and average pooling, in panels or row-major: the columns of a window are combined once a source row, then the rows.
+"""Max and average pooling, in panels or row-major: the columns of a window are combined once a source row, then rows.
 
 So a window of k × k costs 2 (k - 1) operations a result. Elements beyond the borders count as the lowest value or 0.
 """
@@ -118,6 +118,9 @@ class Average(Maximum):
         kernel, size = self._kernel, place.block.slots.size
         first = place.block.run.start * kernel.block
         rows = [kernel.count(0, first + row) for row in place.rows]
-        inner = isinstance(place.start, Value)
-        columns = [kernel.window.kernel[1] if inner else kernel.count(1, place.start + i) for i in range(size)]
+        start = place.start
+        if isinstance(start, int):
+            columns = [kernel.count(1, start + lane) for lane in range(size)]
+        else:  # strips in a loop are those that no border touches
+            columns = [kernel.window.kernel[1]] * size
         return [1 / (row * column) if row * column else float("nan") for row in rows for column in columns]

@@ -1,4 +1,4 @@
-"""Resize of any axes: each result is a sum over all combinations of its axes' taps; axes behind the last one are runs."""
+"""Resize of any axes: a result is a sum over all combinations of its axes' taps; the axes behind the last are runs."""
 
 from __future__ import annotations
 
@@ -50,9 +50,12 @@ class ResizeAny(Kernel):
     def emit(self, b: Builder) -> None:
         item, weight = self.sampling.element, self.sampling.computed
         operands = [item, *["i32", weight] * len(self.axes), item]
-        with b.function(self.symbol, operands) as ((x, *tables, y), _, begin, end), b.loop(begin, end) as chunk:
-            with walk(b, self._cuts.ranges(b, chunk)) as at:
-                self._emit_run(b, x, list(zip(tables[::2], tables[1::2], strict=True)), y, at)
+        with (
+            b.function(self.symbol, operands) as ((x, *tables, y), _, begin, end),
+            b.loop(begin, end) as chunk,
+            walk(b, self._cuts.ranges(b, chunk)) as at,
+        ):
+            self._emit_run(b, x, list(zip(tables[::2], tables[1::2], strict=True)), y, at)
 
     def _emit_run(self, b: Builder, x: Ref, tables: Sequence[tuple[Ref, Ref]], y: Ref, at: list[Index]) -> None:
         strides, target = row_major(self.source), y + dot(at, row_major(self.target)[: self._depth])

@@ -1,4 +1,4 @@
-"""Resize of the rows and columns of planes: rows are blended into scratch, whose columns are then gathered and blended."""
+"""Resize of rows and columns of planes: rows are blended into scratch, whose columns are then gathered and blended."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _EXACT_IN_F32 = ("f32", "f16", "i8", "u8", "i16", "i1")
 
 @dataclass(frozen=True)
 class Sampling:
-    """`mode` of sp.resize on elements of type `element`; `extrapolation` is stored outside the input, if anything is."""
+    """`mode` of sp.resize on elements of type `element`; `extrapolation` is stored outside the input, if at all."""
 
     mode: str
     element: str

@@ -50,7 +50,7 @@ def lower(op: ScatterOp, weights: WeightStore) -> list[Call]:
 
 @dataclass(frozen=True)
 class Scatter(Kernel):
-    """Updates `places` of a tensor of `count` elements. Its first axis has `slices` that no update leaves; 1 if unknown."""
+    """Updates `places` of a tensor of `count` elements in `slices` along the first axis that no update leaves."""
 
     kind: str
     element: str
@@ -75,12 +75,14 @@ class Scatter(Kernel):
 
     def emit(self, b: Builder) -> None:
         operands = [self.element, self.places.index, self.element, self.element]
-        with b.function(self.symbol, operands) as ((x, indices, updates, y), _, begin, end):
-            with b.loop(begin, end) as chunk:
-                slices = self._cut.range(b, chunk)
-                self._emit_copy(b, x, y, slices)
-                if self.places.count:
-                    self._emit_updates(b, indices, updates, y, slices)
+        with (
+            b.function(self.symbol, operands) as ((x, indices, updates, y), _, begin, end),
+            b.loop(begin, end) as chunk,
+        ):
+            slices = self._cut.range(b, chunk)
+            self._emit_copy(b, x, y, slices)
+            if self.places.count:
+                self._emit_updates(b, indices, updates, y, slices)
 
     def _emit_copy(self, b: Builder, x: Ref, y: Ref, slices: Range) -> None:
         size = self.count // self.slices

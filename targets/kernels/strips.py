@@ -1,7 +1,7 @@
-"""Strips of source vectors under sliding windows: loads with borders, strides by splitting phases, several rows a vector.
+"""Strips of source vectors under sliding windows: borders, strides by splitting phases, several rows in a vector.
 
-A strip is one vector wide and walks down the rows. Vectors hold `slots` rows of `slot` lanes each, so that narrow images
-fill them: slot i holds row i * reach of the strip, and one strip row is that many image rows at once.
+A strip is one vector wide and walks down the rows. A vector holds one row in each of its slots, so that narrow images
+fill it: slot i holds row i * reach of the strip, and one row of the strip is that many image rows at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Slots:
         return self.lanes // self.count
 
     def starts(self, width: int) -> list[int]:
-        """Where the vectors of a row begin; the last one overlaps its neighbour, so that none reaches beyond the row."""
+        """Where the vectors of a row begin; the last overlaps its neighbour, so that none reaches beyond the row."""
         if width <= self.size:
             return [0]
         return [min(start, width - self.size) for start in range(0, width, self.size)]
@@ -65,8 +65,8 @@ class Lanes:
 def pick(b: Builder, vectors: Sequence[Value], phase: int, lanes: Lanes, group: int) -> Value:
     """Every `stride`-th element of the slots' consecutive `vectors`, from `phase` on.
 
-    At stride 2 the lanes come out in the order of one shuffle inside 128 bits (`Lanes.order`), not in that of the columns:
-    all taps agree on it, and one permutation of the sum corrects it.
+    At stride 2 the lanes come out in the order of one shuffle inside 128 bits (`Lanes.order`), not in that of the
+    columns: all taps agree on it, and one permutation of the sum corrects it.
     """
     size, total = lanes.slots.size, lanes.slots.lanes
     if lanes.stride == 1:
@@ -140,7 +140,7 @@ class Strip:
         return self._border(row, place, inside, all(inside[: max(0, needed - column)]))
 
     def _border(self, row: Row, column: int, inside: list[bool], clean: bool) -> Value:
-        """A vector that may reach beyond the row: lanes that are not `inside` become `fill`, or anything where `clean`."""
+        """A vector that may reach beyond the row: lanes not `inside` become `fill`, or anything where `clean`."""
         b, lanes, element = self.b, len(inside), self.source.element
         low, high = (0, self.planes.width) if row.place is None else (-row.place, self.planes.stride - row.place)
         safe = low <= column and column + lanes <= high

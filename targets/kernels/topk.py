@@ -1,7 +1,7 @@
 """Top-k along an axis: a heap of the best k, fed with the axis from its start, then emptied from its worst element on.
 
-An element is compared by a signed integer of its order, and equal ones by their index. For elements of up to 32 bits both
-fit in one 64-bit key.
+An element is compared by a signed integer of its order, and equal ones by their index. For elements of up to 32 bits
+both fit in one 64-bit key.
 """
 
 from __future__ import annotations
