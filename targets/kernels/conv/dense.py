@@ -19,7 +19,10 @@ OUTPUTS = 6  # rows of a block of packed weights, for every ISA
 
 @dataclass(frozen=True)
 class DenseConv(ConvKernel):
-    """Weights packed as [groups][M / 6][K][6]; where 6 does not divide M, the last block has fewer rows."""
+    """Weights packed as [groups][blocks of K][M / 6][K of the block][6], read from front to back.
+
+    Where 6 does not divide M, the last rows are fewer; the last block of K may be shorter.
+    """
 
     weight_element: ClassVar[str] = "f32"
 
@@ -57,11 +60,10 @@ class DenseConv(ConvKernel):
         self, b: Builder, work: Work, tile: Tile, column: Index, first: Index, packed: int, rows: Sequence[int]
     ) -> None:
         """`rows` of a block of weights, which begins at output `first` and has `packed` rows, times one tile of B."""
-        depth = self.shape.depth
         outputs = [first + row for row in rows]
         sums = work.output.begin(tile, outputs, column, work.block)
-        start = work.group * (self.shape.outputs * depth) + first * depth
-        weights = work.weights + (start + work.block * (self.block * self.shape.taps * packed) + rows[0])
+        passed = work.group * self.shape.depth + work.block * (self.block * self.shape.taps)
+        weights = work.weights + (passed * self.shape.outputs + first * work.depth + rows[0])
         operand = work.rows + column
         with b.loop(0, work.depth, carry=sums) as k:
             vectors = [b.vload(operand, k * self.shape.stride + i * b.isa.lanes) for i in range(tile.vectors)]
@@ -94,11 +96,17 @@ def register_tile(isa: Isa) -> tuple[int, int]:
     return rows, min(4, (isa.registers - 1) // (rows + 1))
 
 
-def pack_dense(weight: np.ndarray, groups: int) -> np.ndarray:
-    """[M, C, KH, KW] in the order in which `DenseConv` reads it."""
-    outputs, depth = weight.shape[0] // groups, weight[0].size
-    weight = weight.reshape(groups, outputs, depth)
+def pack_dense(weight: np.ndarray, groups: int, block: int) -> np.ndarray:
+    """[M, C, KH, KW] in the order in which `DenseConv` reads it, in blocks of `block` rows of K."""
+    weight = weight.reshape(groups, weight.shape[0] // groups, -1)
+    starts = range(0, weight.shape[2], block)
+    pieces = [_panels(weight[group, :, start : start + block]) for group in range(groups) for start in starts]
+    return np.concatenate(pieces, dtype=np.float32)
+
+
+def _panels(weight: np.ndarray) -> np.ndarray:
+    """[M, K] as [M / 6][K][6], flat."""
+    outputs, depth = weight.shape
     full = outputs // OUTPUTS * OUTPUTS
-    blocks = weight[:, :full].reshape(groups, full // OUTPUTS, OUTPUTS, depth).swapaxes(2, 3)
-    rest = weight[:, full:].swapaxes(1, 2)
-    return np.concatenate([blocks.reshape(groups, -1), rest.reshape(groups, -1)], axis=1).astype(np.float32, copy=False)
+    blocks = weight[:full].reshape(full // OUTPUTS, OUTPUTS, depth).swapaxes(1, 2)
+    return np.concatenate([blocks.ravel(), weight[full:].T.ravel()])

@@ -81,9 +81,10 @@ def kernel_of(row: Row, shape: ConvShape, extras: tuple[Extra, ...], epilogue: B
 def packing(kernel: ConvKernel, key: str, weight: np.ndarray) -> Packed:
     """The weight stream that a kernel reads."""
     shape = kernel.shape
+    block = kernel.block * shape.taps
     if isinstance(kernel, DenseConv):
-        return Packed(f"dense:{key}:g{shape.groups}", partial(pack_dense, weight, shape.groups))
-    layout = kernel.block * shape.taps, shape.stride, kernel.splits
+        return Packed(f"dense:{key}:g{shape.groups}:{block}", partial(pack_dense, weight, shape.groups, block))
+    layout = block, shape.stride, kernel.splits
     return Packed(f"csr:{key}:g{shape.groups}:{layout}", partial(pack_sparse, weight, shape.groups, *layout))
 
 
