@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,7 +57,7 @@ def _check_text(message: Message, file: Path) -> None:
     for field, value in message.ListFields():
         if field.name in ("doc_string", "metadata_props"):
             continue
-        values: Iterable = [value] if isinstance(value, str | bytes | Message) else value
+        values: Iterable[Any] = [value] if isinstance(value, str | bytes | Message) else value
         if field.type == field.TYPE_MESSAGE:
             for item in values:
                 _check_text(item, file)

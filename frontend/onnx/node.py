@@ -88,6 +88,11 @@ class Node:
             self.unsupported(f"needs its input {self.proto.input[index]!r} to be a constant")
         return array
 
+    def number(self, value: SSAValue | None) -> float | int | None:
+        """The number that a value holds, None where it is not a constant of one element."""
+        array = self.importer.constants.get(value) if value is not None else None
+        return array.reshape(-1)[0].item() if array is not None and array.size == 1 else None
+
     def sizes(self, index: int) -> list[Dim]:
         """The elements of an integer input whose values are known, up to symbols."""
         value = self.inputs[index]

@@ -1,6 +1,7 @@
 """Handlers of ONNX operators, a family a file. `HANDLERS` is the table of all of them."""
 
 from sparsec.frontend.onnx.ops import (  # noqa: F401
+    arithmetic,
     constants,
     contraction,
     control,

@@ -190,11 +190,8 @@ def pad(node: Node):
     for place, axis in enumerate(axes):
         low[axis], high[axis] = pads[place], pads[len(axes) + place]
     value = node.real("value") if node.opset < 11 else _pad_value(node)
-    return (
-        x
-        if not any(pads)
-        else node.emit(PadOp(x, low, high, node.choice("mode", "constant", "edge", "reflect", "wrap"), value))
-    )
+    mode = node.choice("mode", "constant", "edge", "reflect", "wrap")
+    return x if not any(pads) else node.emit(PadOp(x, low, high, mode, value))
 
 
 def _pad_value(node: Node) -> float:
