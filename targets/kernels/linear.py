@@ -6,15 +6,16 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
-from sparsec.formats import DENSE
-from sparsec.ir import Contraction, ConvOp, MatmulOp, WeightOp, type_of
-from sparsec.ir.ops import values
+from sparsec.ir import Contraction, ConvOp, Format, Level, MatmulOp, WeightOp, type_of
+from sparsec.ir.ops import KERNEL, values
 from sparsec.target import Candidate
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
-from sparsec.targets.kernels.linear_dense import LinearDense, pack
+from sparsec.targets.kernels.linear_kernel import LinearKernel
+from sparsec.targets.kernels.linear_table import kernels
 from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 
@@ -37,25 +38,46 @@ def takes_panels(op: Operation) -> bool:
 
 
 def candidates(op: Contraction, weights: WeightStore, target: Any) -> list[Candidate]:
-    """The dense kernel and the sparse ones, by predicted time."""
-    return [Candidate(_dense(op).name, DENSE, 0.0)]
+    """The dense kernel and the sparse ones, by predicted time on the target's best instruction set."""
+    matrix = _matrix(op, weights)
+    found = [_candidate(kernel, matrix, _turned(op), target) for kernel in _kernels(op)]
+    return sorted(found, key=lambda candidate: candidate.seconds)
 
 
 def lower(op: Contraction, weights: WeightStore) -> list[Call]:
-    """One call: rows, packed weights, operands of the epilogue, result."""
+    """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
+    rows = {kernel.name: kernel for kernel in reversed(_kernels(op))}
+    chosen = op.attributes.get(KERNEL)
+    kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
-    kernel = _dense(op)
-    packed = Packed(f"linear:{weight.key}:{_turned(op)}", lambda: pack(_matrix(op, weights[weight.key])))
+    key = f"linear:{kernel.layout}:{weight.key}:{'kn' if _turned(op) else 'nk'}"
+    packed = Packed(key, lambda: kernel.pack(_matrix(op, weights)))
     arguments = (op.lhs, packed, *op.extras, op.result)
     return [Call(kernel, arguments, (len(arguments) - 1,))]
 
 
-def _dense(op: Contraction) -> LinearDense:
+def _candidate(kernel: LinearKernel, matrix: np.ndarray, turned: bool, target: Any) -> Candidate:
+    events = kernel.events(target.isas[0], target.cost.caches, matrix)
+    parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
+    seconds = sum(parts.values())
+    most = max(parts, key=lambda name: parts[name])
+    reason = f"{parts[most] / seconds:.0%} of the time is {most}" if seconds else ""
+    return Candidate(kernel.name, _format(kernel, turned), seconds, reason)
+
+
+def _format(kernel: LinearKernel, turned: bool) -> Format:
+    """Which weights are stored, as levels of [M, K], or of [K, M]."""
+    m, k = (1, 0) if turned else (0, 1)
+    return Format((Level(m, "dense"), Level(k, "compressed" if kernel.sparse else "dense")))
+
+
+def _kernels(op: Contraction) -> list[LinearKernel]:
+    """Every kernel that runs `op`."""
     shape = type_of(op.result).static_shape
     axis = 1 if isinstance(op, ConvOp) else len(shape) - 1
-    k = type_of(op.lhs).static_shape[axis if isinstance(op, ConvOp) else -1]
-    return LinearDense(prod(shape[:axis]), shape[axis], k, epilogue_of(op, axis))
+    k = type_of(op.lhs).static_shape[1 if isinstance(op, ConvOp) else -1]
+    return kernels(prod(shape[:axis]), shape[axis], k, epilogue_of(op, axis))
 
 
 def _turned(op: Contraction) -> bool:
@@ -63,8 +85,10 @@ def _turned(op: Contraction) -> bool:
     return isinstance(op, MatmulOp) and not bool(op.transpose_b)
 
 
-def _matrix(op: Contraction, weight: np.ndarray) -> np.ndarray:
+def _matrix(op: Contraction, weights: WeightStore) -> np.ndarray:
     """The weight as [M, K]."""
+    assert isinstance(op.rhs.owner, WeightOp), "accepts() asked for constant weights"
+    weight = weights.of(op.rhs.owner)
     matrix = weight.reshape(weight.shape[:2] if isinstance(op, ConvOp) else weight.shape[-2:])
     return matrix.T if _turned(op) else matrix
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Ref
-from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.epilogue import Epilogue
+from sparsec.targets.cost import Caches
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, partial_sums, tile_rows, tile_vectors
+from sparsec.targets.kernels.linear_kernel import LinearKernel, far
 
 PANEL = 32
 TALLEST = 12  # rows of the tallest register tile of all ISAs: they share the groups
@@ -21,13 +22,11 @@ STAGED = 1 << 20  # bytes of tokens in a group: half of a second-level cache of 
 
 
 @dataclass(frozen=True)
-class LinearDense(Kernel):
-    """Arguments: x [tokens, k], the packed weights, the epilogue's extras, y [tokens, m]."""
+class LinearDense(LinearKernel):
+    """Weights in panels, read by register tiles."""
 
-    tokens: int
-    m: int
-    k: int
-    epilogue: Epilogue
+    sparse = False
+    layout = f"panels{PANEL}"
 
     @property
     def name(self) -> str:
@@ -145,11 +144,16 @@ class LinearDense(Kernel):
         with branch.else_():
             last.visit(b, tile)
 
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        padded = np.zeros((self._panels * PANEL, self.k), np.float32)
+        padded[: self.m] = w
+        return np.ascontiguousarray(padded.reshape(self._panels, PANEL, self.k).transpose(0, 2, 1))
 
-def pack(w: np.ndarray) -> np.ndarray:
-    """[M, K] → [M / 32][K][32], the last panel padded with zeros."""
-    m, k = w.shape
-    panels = -(-m // PANEL)
-    padded = np.zeros((panels * PANEL, k), np.float32)
-    padded[:m] = w
-    return np.ascontiguousarray(padded.reshape(panels, PANEL, k).transpose(0, 2, 1))
+    def events(self, isa: Isa, caches: Caches, w: np.ndarray) -> dict[str, float]:
+        tiles = self._groups * -(-self._group_tokens // tile_rows(isa))
+        vectors = self._panels * PANEL / isa.lanes
+        return {
+            "linear fma": self.tokens * self.k * vectors,
+            "linear load": tiles * self.k * vectors,
+            "linear far byte": self._groups * far(4 * self.m * self.k, caches),
+        }

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
-from kernel_runner import every_isa
+from kernel_runner import every_isa, run_kernel
 from op_runner import Case, check, sum_of
+from xdsl.dialects.builtin import StringAttr
 
 from sparsec.ir import ConvOp, MatmulOp
+from sparsec.targets.isa import ISAS, host_isas
 from sparsec.targets.kernels import linear
+from sparsec.targets.kernels.epilogue import epilogue_of
+from sparsec.targets.kernels.linear_table import kernels
 
 RANDOM = np.random.default_rng(0)
 
@@ -16,12 +20,20 @@ def normal(*shape):
 
 
 def pruned(*shape, density=0.1):
-    return normal(*shape) * (RANDOM.random(shape) < density).astype(np.float32)
+    return np.where(RANDOM.random(shape) < density, normal(*shape), np.float32(0))
 
 
-def case(x, w, *extras, transpose_b=True):
+def rows_of(tokens):
+    """The names of the sparse kernels for this many tokens."""
+    return [kernel.name for kernel in kernels(tokens, 1, 1, epilogue_of(case(normal(1, 1), normal(1, 1)).op)) if kernel.sparse]
+
+
+def case(x, w, *extras, transpose_b=True, row=None):
     def build(lhs, rhs, *values):
-        return MatmulOp(lhs, rhs, False, transpose_b, values, sum_of(len(values)))
+        op = MatmulOp(lhs, rhs, False, transpose_b, values, sum_of(len(values)))
+        if row:
+            op.attributes["kernel"] = StringAttr(row)
+        return op
 
     return Case(build, [x, w, *extras], constants=[1], rtol=2e-5, atol=2e-5 + 4e-7 * x.shape[-1])
 
@@ -81,3 +93,38 @@ def test_one_pixel_convolutions(isa):
 @every_isa
 def test_nothing_to_sum(isa):
     check(linear.lower, [case(normal(3, 0), normal(5, 0)), case(normal(0, 4), normal(5, 4))], isa)
+
+
+@every_isa
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 16, 17, 64, 70, 130])
+def test_sparse_sizes(isa, tokens):
+    sizes = [(1, 1), (5, 7), (16, 3), (33, 70), (130, 20), (200, 131)]
+    cases = [case(normal(tokens, k), pruned(m, k, density=0.3), row=row) for m, k in sizes for row in rows_of(tokens)]
+    check(linear.lower, cases, isa)
+
+
+@every_isa
+@pytest.mark.parametrize("tokens", [2, 20])
+def test_sparse_patterns(isa, tokens):
+    """No weights at all, empty rows, rows of every length, no zeros; weights as [K, M]; epilogues."""
+    m, k = 150, 40
+    empty, some, stairs = np.zeros((m, k), np.float32), pruned(m, k), np.tril(normal(m, k))
+    some[::3] = 0
+    cases = []
+    for row in rows_of(tokens):
+        for w in (empty, some, stairs, normal(m, k)):
+            cases.append(case(normal(tokens, k), w, row=row))
+        cases.append(case(normal(tokens, k), some.T.copy(), transpose_b=False, row=row))
+        cases.append(case(normal(tokens, k), some, normal(m), normal(tokens, m), normal(tokens, 1), row=row))
+    check(linear.lower, cases, isa)
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 100])
+def test_parts_alone(tokens):
+    """Each chunk computes its own part, whatever ran before it."""
+    isa = (*host_isas(), *ISAS.values())[0]
+    x, w = normal(tokens, 50), pruned(300, 50)
+    for kernel in kernels(tokens, 300, 50, epilogue_of(case(x, w).op)):
+        arrays = [x, kernel.pack(w), np.zeros((tokens, 300), np.float32)]
+        parts = [run_kernel(kernel, isa, arrays, i, i + 1)[2] for i in range(kernel.chunks)]
+        np.testing.assert_allclose(sum(parts), x @ w.T, rtol=2e-5, atol=4e-5)
