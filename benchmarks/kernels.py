@@ -172,24 +172,16 @@ class Contender:
 def alternate(contenders: Sequence[Contender], rounds: int) -> None:
     """Sets each contender's median seconds for one layer; they take turns.
 
-    Runs during which another process had the core (wall time over CPU time) do not count, and are repeated.
+    Seconds are CPU time, which on one thread is the wall time less what other processes took of the core.
     """
     times: list[list[float]] = [[] for _ in contenders]
-    for turn in range(10 * rounds):
+    for _ in range(rounds):
         for contender, own in zip(contenders, times, strict=True):
-            if len(own) < rounds:
-                wall, process = _timed(contender)
-                if wall < 1.02 * process or turn >= 9 * rounds:
-                    own.append(wall / contender.count)
+            start = time.process_time()
+            contender.run()
+            own.append((time.process_time() - start) / contender.count)
     for contender, own in zip(contenders, times, strict=True):
         contender.seconds = statistics.median(own)
-
-
-def _timed(contender: Contender) -> tuple[float, float]:
-    """Wall and CPU seconds of one run."""
-    wall, process = time.perf_counter(), time.process_time()
-    contender.run()
-    return time.perf_counter() - wall, time.process_time() - process
 
 
 RELU = Body.of(region([f32], lambda x: x.max(0.0)))
