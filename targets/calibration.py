@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from sparsec.ir.types import f32
 from sparsec.targets.cost import Caches, CostModel
 from sparsec.targets.isa import Isa
 from sparsec.targets.jit import Jit, aligned_copy
+from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.lowering import kernel_of, packing
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape
@@ -20,6 +22,7 @@ from sparsec.targets.kernels.conv.table import DENSE, SPARSE, Row
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows import Window
+from sparsec.targets.linear_samples import LINEAR
 
 ROUNDS, SECONDS = 5, 0.002  # of each kernel, alternating with the others: the smallest time of each counts
 
@@ -50,6 +53,16 @@ class Sample:
         random = np.random.default_rng(0)
         values = random.standard_normal((self.outputs, self.channels, self.taps, self.taps), dtype=np.float32)
         return np.where(random.random(values.shape) < self.density, values, np.float32(0))
+
+    def kernel(self) -> ConvKernel:
+        return kernel_of(self.row, self.shape, (), Body.of(identity_region([f32])))
+
+    def arrays(self, kernel: ConvKernel, weight: np.ndarray) -> list[np.ndarray]:
+        """The arguments of `kernel`."""
+        random = np.random.default_rng(1)
+        sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
+        x, y = (random.standard_normal(size, dtype=np.float32) for size in sizes)
+        return [x, packing(kernel, "", weight).build(), y]
 
 
 def _planes(channels: int, size: int, rows: int) -> Planes:
@@ -84,27 +97,25 @@ SAMPLES = (
 )
 
 
-def calibrate(isa: Isa, caches: Caches, samples: Sequence[Sample] = SAMPLES) -> CostModel:
-    """The cost model of this machine, in about 5 seconds."""
-    kernels, events, runs = [], [], []
-    body = Body.of(identity_region([f32]))
-    for sample in samples:
-        kernel, weight = kernel_of(sample.row, sample.shape, (), body), sample.weight()
-        kernels.append((kernel, weight))
-        events.append(kernel.events(isa, caches, weight))
-    jit = Jit([kernel for kernel, _ in kernels], isa)
-    runs = [_prepared(jit, kernel, weight) for kernel, weight in kernels]
+def calibrate(isa: Isa, caches: Caches) -> CostModel:
+    """The cost model of this machine, in about 8 seconds."""
+    nanoseconds = {**_calibrated(isa, caches, SAMPLES), **_calibrated(isa, caches, LINEAR)}
+    return CostModel(nanoseconds, caches)
+
+
+def _calibrated(isa: Isa, caches: Caches, samples: Sequence[Any]) -> dict[str, float]:
+    """What each event of the samples of one family costs."""
+    runs = [(sample, sample.kernel(), sample.weight()) for sample in samples]
+    events = [kernel.events(isa, caches, weight) for _, kernel, weight in runs]
+    jit = Jit([kernel for _, kernel, _ in runs], isa)
+    timed = [_prepared(jit, kernel, sample.arrays(kernel, weight)) for sample, kernel, weight in runs]
     names = sorted(set().union(*events))
     counts = np.array([[event.get(name, 0.0) for name in names] for event in events])
-    nanoseconds = fit(counts, 1e9 * measure(runs))
-    return CostModel(dict(zip(names, nanoseconds.tolist(), strict=True)), caches)
+    return dict(zip(names, fit(counts, 1e9 * measure(timed)).tolist(), strict=True))
 
 
-def _prepared(jit: Jit, kernel: ConvKernel, weight: np.ndarray) -> Callable[[], None]:
-    random = np.random.default_rng(1)
-    sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
-    x, y = (aligned_copy(random.standard_normal(size, dtype=np.float32)) for size in sizes)
-    run = jit.prepared(kernel, [x, aligned_copy(packing(kernel, "", weight).build()), y])
+def _prepared(jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray]) -> Callable[[], None]:
+    run = jit.prepared(kernel, [aligned_copy(array) for array in arrays])
     return lambda: run(0, kernel.chunks)
 
 

@@ -96,9 +96,9 @@ def test_nothing_to_sum(isa):
 
 
 @every_isa
-@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 16, 17, 64, 70, 130])
+@pytest.mark.parametrize("tokens", [1, 3, 4, 17, 64, 130])
 def test_sparse_sizes(isa, tokens):
-    sizes = [(1, 1), (5, 7), (16, 3), (33, 70), (130, 20), (200, 131)]
+    sizes = [(1, 1), (33, 70), (200, 131)]
     cases = [case(normal(tokens, k), pruned(m, k, density=0.3), row=row) for m, k in sizes for row in rows_of(tokens)]
     check(linear.lower, cases, isa)
 

@@ -1,0 +1,59 @@
+"""Linear layers whose times show what the events of their kernels cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsec.ir import identity_region
+from sparsec.ir.types import f32
+from sparsec.targets.kernels.epilogue import Epilogue
+from sparsec.targets.kernels.linear_kernel import LinearKernel
+from sparsec.targets.kernels.linear_table import kernels
+from sparsec.targets.kernels.region import Body
+
+
+@dataclass(frozen=True)
+class LinearSample:
+    """A linear layer of random weights, run by the kernel called `row`."""
+
+    row: str
+    density: float
+    tokens: int
+    m: int
+    k: int
+
+    def kernel(self) -> LinearKernel:
+        epilogue = Epilogue(Body.of(identity_region([f32])), (self.tokens,), (), (), (), "f32")
+        return next(kernel for kernel in kernels(self.tokens, self.m, self.k, epilogue) if kernel.name == self.row)
+
+    def weight(self) -> np.ndarray:
+        random = np.random.default_rng(0)
+        values = random.standard_normal((self.m, self.k), dtype=np.float32)
+        return np.where(random.random(values.shape) < self.density, values, np.float32(0))
+
+    def arrays(self, kernel: LinearKernel, weight: np.ndarray) -> list[np.ndarray]:
+        x = np.random.default_rng(1).standard_normal((self.tokens, self.k), dtype=np.float32)
+        return [x, kernel.pack(weight), np.zeros((self.tokens, self.m), np.float32)]
+
+
+GEMV, GEMM, SELL = "gemv_f32_dense_n32", "gemm_f32_dense_n32", "gemv_f32_sell16"
+SPMM, WIDE = "spmm_f32_csr_t64k128", "spmm_f32_csr_t128k64"
+
+LINEAR = (
+    LinearSample(GEMV, 1.0, 1, 256, 256),
+    LinearSample(GEMV, 1.0, 1, 2048, 2048),
+    LinearSample(GEMM, 1.0, 3, 384, 256),
+    LinearSample(GEMM, 1.0, 48, 256, 256),
+    LinearSample(GEMM, 1.0, 128, 768, 192),
+    LinearSample(SELL, 0.1, 1, 1024, 1024),
+    LinearSample(SELL, 0.3, 4, 512, 512),
+    LinearSample(SELL, 0.02, 2, 1024, 512),
+    LinearSample(SELL, 0.3, 1, 4096, 1024),
+    *(LinearSample(row, density, 128, 768, 256) for row in (SPMM, WIDE) for density in (0.02, 0.1, 0.3)),
+    LinearSample(SPMM, 0.1, 64, 256, 1024),
+    LinearSample(SPMM, 0.1, 16, 512, 512),
+    LinearSample(WIDE, 0.1, 100, 64, 1024),
+    LinearSample(WIDE, 0.05, 32, 1024, 128),
+)
