@@ -93,7 +93,7 @@ class Importer:
         return [self.result(output.name, scope) for output in graph.output]
 
     def nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
-        for index in ordered(nodes, lambda name: scope.find(name) is not None):
+        for index in ordered(nodes, scope.values, lambda name: scope.find(name) is not None):
             self.node(nodes[index], scope.prefix + node_label(nodes[index], index), scope)
 
     def result(self, name: str, scope: Scope) -> Value:
@@ -138,7 +138,7 @@ class Importer:
         opset = scope.opsets.get(domain, 1 if domain == MICROSOFT else 0)
         try:
             results = self._import(proto, domain, name, opset, inputs, scope)
-        except (SparsecError, VerifyException, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        except (SparsecError, VerifyException, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
             shapes = tuple(describe(value, self.constants) for value in inputs)
             self.problems.append(Problem(name, proto.op_type, domain, opset, shapes, *_diagnose(error, inputs)))
             results = [self._placeholder(output, scope) for output in proto.output]

@@ -88,6 +88,21 @@ class Node:
             self.unsupported(f"needs its input {self.proto.input[index]!r} to be a constant")
         return array
 
+    def one(self, index: int) -> float | int:
+        """The number in a constant input of one element."""
+        number = self.number(self.input(index))
+        if number is None:
+            found = self.constant_input(index)
+            self.invalid(f"has {found.size} elements in its input {self.proto.input[index]!r}, which takes one")
+        return number
+
+    def one_size(self, index: int) -> Dim:
+        """The size in an input of one element, symbols allowed."""
+        found = self.sizes(index)
+        if len(found) != 1:
+            self.invalid(f"has {len(found)} elements in its input {self.proto.input[index]!r}, which takes one")
+        return found[0]
+
     def number(self, value: SSAValue | None) -> float | int | None:
         """The number that a value holds, None where it is not a constant of one element."""
         array = self.importer.constants.get(value) if value is not None else None
@@ -95,7 +110,7 @@ class Node:
 
     def sizes(self, index: int) -> list[Dim]:
         """The elements of an integer input whose values are known, up to symbols."""
-        value = self.inputs[index]
+        value = self.inputs[index] if index < len(self.inputs) else None
         if isinstance(value, Sizes):
             return list(value.dims.flat)
         return [int(v) for v in self.constant_input(index).flat]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 from onnx import AttributeProto, GraphProto, NodeProto
@@ -24,14 +24,15 @@ def node_label(node: NodeProto, index: int) -> str:
     return node.name or f"{node.op_type}_{index}"
 
 
-def ordered(nodes: Sequence[NodeProto], is_defined: Callable[[str], bool]) -> list[int]:
+def ordered(nodes: Sequence[NodeProto], here: Container[str], is_defined: Callable[[str], bool]) -> list[int]:
     """Indices of `nodes` such that each comes after those that it reads, in the given order where that is possible.
 
-    `is_defined` says which names exist before the first node. Raises InvalidModel for a name that is defined twice or
+    `here` are the names that the graph itself has before its first node; `is_defined` knows those of the graphs around
+    it too, which it may hide. Raises InvalidModel for a name that is defined twice or
     never, and for cycles.
     """
-    producer = _producers(nodes, is_defined)
-    reads = [sorted({name for name in _reads(node) if not is_defined(name)}) for node in nodes]
+    producer = _producers(nodes, here)
+    reads = [sorted(n for n in _reads(node) if n in producer or not is_defined(n)) for node in nodes]
     _check_defined(nodes, reads, producer)
     waiting = [len({producer[name] for name in names}) for names in reads]
     readers: list[set[int]] = [set() for _ in nodes]
@@ -53,11 +54,11 @@ def ordered(nodes: Sequence[NodeProto], is_defined: Callable[[str], bool]) -> li
     return order
 
 
-def _producers(nodes: Sequence[NodeProto], is_defined: Callable[[str], bool]) -> dict[str, int]:
+def _producers(nodes: Sequence[NodeProto], here: Container[str]) -> dict[str, int]:
     producer: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in filter(None, node.output):
-            if name in producer or is_defined(name):
+            if name in producer or name in here:
                 raise InvalidModel(f"the value {name!r} is defined twice; again by node {node_label(node, index)}")
             producer[name] = index
     return producer

@@ -60,7 +60,7 @@ def range_(node: Node):
     if any(isinstance(value, Sizes) for value in node.inputs):
         return _symbolic_range(node)
     arrays = [node.constant_input(index) for index in range(3)]
-    start, limit, delta = (array.reshape(-1)[0].item() for array in arrays)
+    start, limit, delta = (node.one(index) for index in range(3))
     if delta == 0:
         node.invalid("has a step of 0")
     count = max(0, int(-((start - limit) // delta)))
@@ -70,8 +70,8 @@ def range_(node: Node):
 
 def _symbolic_range(node: Node):
     """start, start + delta, …: a running sum of `delta`s, where the number of elements is symbolic."""
-    (delta,), (start,), (limit,) = node.fixed_sizes(2), node.sizes(0), node.sizes(1)
-    if not isinstance(start, int) or delta < 1:
+    delta, start, limit = node.one_size(2), node.one_size(0), node.one_size(1)
+    if not isinstance(start, int) or not isinstance(delta, int) or delta < 1:
         node.unsupported(f"counts from {start} to {limit} by {delta}, where a size is not fixed")
     dtype = node.constant_input(2).dtype
     steps = node.expand(node.constant(np.array([delta], dtype)), [ceildiv(limit - start, delta)])
@@ -101,7 +101,7 @@ def trilu(node: Node):
     """The input times a mask of its last two axes: `where(mask, x, 0)`."""
     x = node.input()
     rows, columns = (node.fixed(dim, "a triangle") for dim in dims_of(x)[-2:])
-    k = int(node.constant_input(1).reshape(-1)[0]) if node.has(1) else 0
+    k = int(node.one(1)) if node.has(1) else 0
     check_bytes([rows, columns], 1, f"the mask of {node.name}", MAX_MADE_BYTES)
     k = max(-rows - 1, min(columns + 1, k))
     ones = np.ones((rows, columns), np.bool_)

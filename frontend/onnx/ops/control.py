@@ -20,9 +20,9 @@ from sparsec.ir.shapes import format_shape
 def if_(node: Node):
     """The branch taken, where the condition is constant; else both, and a choice between their results."""
     condition = node.input(0)
-    known = node.importer.constants.get(condition)
+    known = node.number(condition)
     if known is not None:
-        return branch(node, node.graph("then_branch" if known.reshape(-1)[0] else "else_branch"), "branch")
+        return branch(node, node.graph("then_branch" if known else "else_branch"), "branch")
     then = branch(node, node.graph("then_branch"), "then")
     otherwise = branch(node, node.graph("else_branch"), "else")
     return [_choose(node, a, b) for a, b in zip(then, otherwise, strict=True)]
@@ -55,7 +55,7 @@ def _undecided(node: Node, what: str):
 @operator("Loop")
 def loop(node: Node):
     """Unrolled, where the number of rounds and the condition are constant."""
-    rounds = int(node.constant_input(0).reshape(-1)[0]) if node.has(0) else MAX_UNROLLED + 1
+    rounds = int(node.one(0)) if node.has(0) else MAX_UNROLLED + 1
     condition: Value | None = node.input(1) if node.has(1) else None
     body = node.graph("body")
     state = [node.inputs[index] for index in range(2, len(node.inputs))]
@@ -78,10 +78,10 @@ def loop(node: Node):
 
 
 def _holds(node: Node, condition: Value) -> bool:
-    known = node.importer.constants.get(condition) if not isinstance(condition, Sizes | Unknown) else None
+    known = None if isinstance(condition, Sizes | Unknown) else node.number(condition)
     if known is None:
         node.unsupported("ends when a value computed at run time says so")
-    return bool(known.reshape(-1)[0])
+    return bool(known)
 
 
 def _stack(node: Node, parts: list, axis: int) -> Value:

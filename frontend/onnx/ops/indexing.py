@@ -195,13 +195,13 @@ def pad(node: Node):
 
 
 def _pad_value(node: Node) -> float:
-    return float(node.constant_input(2).reshape(-1)[0]) if node.has(2) else 0.0
+    return float(node.one(2)) if node.has(2) else 0.0
 
 
 @operator("OneHot")
 def one_hot(node: Node):
     """values[1] where the index (negative ones from the end) is the place along the new axis, else values[0]."""
-    indices, depth = node.input(0), int(node.constant_input(1).reshape(-1)[0])
+    indices, depth = node.input(0), int(node.one(1))
     off, on = (int(v) if type_of(node.input(2)).dtype.kind != "f" else float(v) for v in node.constant_input(2))
     depth = node.positive("depth", [depth])[0]
     shape = dims_of(indices)

@@ -137,6 +137,8 @@ def elu(node: Node):
 @operator("Celu")
 def celu(node: Node):
     alpha = node.real("alpha", 1.0)
+    if alpha == 0:
+        node.invalid("has alpha = 0, by which it divides")
     return node.map([node.input()], lambda x: x.max(0.0) + (alpha * (x * (1 / alpha)).call("expm1")).min(0.0))
 
 

@@ -140,7 +140,7 @@ def places(node: Node, x: SSAValue, axis: int) -> SSAValue:
 @operator("CumSum")
 def cumsum(node: Node):
     x = node.input()
-    axis = node.axis(int(node.constant_input(1).reshape(-1)[0]), len(dims_of(x)))
+    axis = node.axis(int(node.one(1)), len(dims_of(x)))
     return node.emit(CumsumOp(x, axis, bool(node.integer("exclusive")), bool(node.integer("reverse"))))
 
 

@@ -25,7 +25,7 @@ _COORDINATES = (
 @operator("Upsample")
 def upsample(node: Node):
     x = node.input()
-    scales = [float(v) for v in node.constant_input(1)] if node.has(1) else node.reals("scales") or []
+    scales = [float(v) for v in node.constant_input(1).flat] if node.has(1) else node.reals("scales") or []
     return _simple(node, x, scales)
 
 
@@ -56,7 +56,7 @@ def _scaled(node: Node, dim: Dim, scale: float) -> Dim:
 def resize(node: Node):
     x = node.input()
     if node.opset < 11:
-        return _simple(node, x, [float(v) for v in node.constant_input(1)])
+        return _simple(node, x, [float(v) for v in node.constant_input(1).flat])
     rank = len(dims_of(x))
     coordinates = node.choice("coordinate_transformation_mode", "half_pixel", *_COORDINATES)
     if coordinates == "tf_half_pixel_for_nn":
@@ -95,7 +95,7 @@ def _target(node: Node, x: SSAValue, axes: list[int]) -> tuple[list[Dim], list[f
     """The result's shape, and the scale of each axis."""
     shape, scales = list(dims_of(x)), [1.0] * len(dims_of(x))
     if _given(node, 2):
-        for axis, scale in zip(axes, _some(node, node.constant_input(2).tolist(), axes), strict=True):
+        for axis, scale in zip(axes, _some(node, node.constant_input(2).reshape(-1).tolist(), axes), strict=True):
             scales[axis] = float(scale)
             if not 0 < scale < 2**20:
                 node.invalid(f"has the scale {scale}")
@@ -142,7 +142,7 @@ def _keep_aspect(
 
 def _roi(node: Node, axes: list[int], rank: int) -> list[float]:
     """The region of interest of every axis: all starts, then all ends."""
-    given = [float(v) for v in node.constant_input(1)]
+    given = [float(v) for v in node.constant_input(1).flat]
     if len(given) != 2 * len(axes):
         node.invalid(f"has a region of interest of {len(given)} numbers for {len(axes)} axes")
     roi = [0.0] * rank + [1.0] * rank

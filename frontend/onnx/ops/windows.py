@@ -116,7 +116,7 @@ def _overhang(node: Node, window: Window, spatial: Sequence[Dim]) -> list[int]:
 @operator("LpPool")
 def lp_pool(node: Node):
     """(Σ |x|^p)^(1/p) over windows: an average of powers, times the number of elements, which counts the pads."""
-    x, p = node.input(), node.integer("p", 2)
+    x, p = node.input(), node.positive("p", [node.integer("p", 2)])[0]
     kernel = node.integers("kernel_shape") or []
     count = 1
     for size in kernel:
@@ -139,7 +139,7 @@ def global_pool(node: Node):
     node.need_float(x)
     axes = list(range(2, len(dims_of(x))))
     if node.op == "GlobalLpPool":
-        p = node.integer("p", 2)
+        p = node.positive("p", [node.integer("p", 2)])[0]
         powers = node.map([x], lambda x: x * x if p == 2 else x.abs() if p == 1 else x.abs().pow(float(p)))
         return node.map([node.emit(ReduceOp(powers, "sum", axes, True))], lambda s: root(s, p))
     return node.emit(ReduceOp(x, "mean" if node.op == "GlobalAveragePool" else "max", axes, True))
