@@ -6,7 +6,7 @@
                                 %r = sp.relayout(%z), return %r
 
 Convolutions whose kernels take panels get them. Ops that work in both layouts (maps, concatenations and slices of
-channels, pools, resizes, reductions over the image) follow their neighbours: each is moved to the side that leaves
+channels, pools, resizes, reductions over the image…) follow their neighbours: each is moved to the side that leaves
 fewer elements to convert, until no move helps. The function's inputs and outputs, and weights, are row-major.
 """
 
@@ -25,13 +25,18 @@ from sparsec.ir import (
     Contraction,
     ConvOp,
     FormatAttr,
+    GatherOp,
+    LrnOp,
     MapOp,
+    NormOp,
+    PadOp,
     PanelAttr,
     PoolOp,
     ReduceOp,
     RelayoutOp,
     ResizeOp,
     SliceOp,
+    SoftmaxOp,
     WeightOp,
     type_of,
 )
@@ -116,9 +121,8 @@ class _Choice:
         """Whether `op` can work on panels: the target has kernels, and all its images have a panel layout."""
         if not _keeps_pixels(op) or not self._target.takes_panels(op):
             return False
-        return all(self.panel(value) for value in _images(op)) and all(
-            self.panel(result) or isinstance(op, ReduceOp) for result in op.results
-        )
+        images = [*_images(op), *(() if _removes_pixels(op) else op.results)]
+        return all(self.panel(value) for value in images)
 
 
 def _keeps_pixels(op: Operation) -> bool:
@@ -127,7 +131,7 @@ def _keeps_pixels(op: Operation) -> bool:
     if image is None or type_of(image).rank != 4:
         return False
     match op:
-        case ConvOp() | PoolOp() | ResizeOp():
+        case ConvOp() | PoolOp() | ResizeOp() | PadOp() | LrnOp() | NormOp() | SoftmaxOp():
             return True
         case MapOp():
             return all(_fits(value, op) for value in op.inputs)
@@ -136,9 +140,16 @@ def _keeps_pixels(op: Operation) -> bool:
         case SliceOp():
             whole = zip(type_of(op.input).shape, type_of(op.result).shape, values(op.steps), strict=True)
             return all(size == part and step == 1 for i, (size, part, step) in enumerate(whole) if i != 1)
+        case GatherOp():
+            return op.kind.data == "take" and op.axis.value.data == 1 and type_of(op.indices).rank == 1
         case ReduceOp():
-            return sorted(values(op.axes)) == [2, 3]
+            over_images = {2, 3} & set(values(op.axes))
+            return over_images == {2, 3} or (not over_images and bool(op.keepdims))
     return False
+
+
+def _removes_pixels(op: Operation) -> bool:
+    return isinstance(op, ReduceOp) and {2, 3} <= set(values(op.axes))
 
 
 def _fits(value: SSAValue, op: MapOp) -> bool:
@@ -155,6 +166,8 @@ def _images(op: Operation) -> list[SSAValue]:
             return [op.lhs, *full]
         case MapOp():
             return [value for value in op.inputs if type_of(value).shape == type_of(op.result).shape]
+        case GatherOp():
+            return [op.input]
         case ReturnOp() | WeightOp():
             return []
     return list(op.operands)

@@ -1,7 +1,9 @@
 """Equal ops on equal operands become one, whatever node they come from; so do equal scalar ops in a region.
 
-%a = sp.pool(%x)    ⇒    %a = sp.pool(%x)
-%b = sp.pool(%x)         (and %a in place of %b)
+    %a = sp.pool(%x)    ⇒    %a = sp.pool(%x)
+    %b = sp.pool(%x)
+
+All readers of %b then read %a.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """Ops that only move elements cancel out, combine, or become a reshape, which costs nothing.
 
-sp.transpose(sp.transpose(%x))              ⇒  one sp.transpose, or %x
-sp.transpose(%x) of axes of size 1          ⇒  sp.reshape(%x)
-sp.reshape(sp.reshape(%x))                  ⇒  sp.reshape(%x)
-sp.concat(sp.slice(%x)…) of all of %x       ⇒  %x
-sp.slice(sp.concat(%a, %b)) of %b           ⇒  %b
-sp.conv(sp.pad(%x))                         ⇒  sp.conv(%x) with larger pads
-sp.gather(%x, evenly spaced weights)        ⇒  sp.slice(%x)
-sp.map(sp.expand(%x), %y)                   ⇒  sp.map(%x, %y) where %y has the result's shape
+    sp.transpose(sp.transpose(%x))              ⇒  one sp.transpose, or %x
+    sp.transpose(%x) of axes of size 1          ⇒  sp.reshape(%x)
+    sp.reshape(sp.reshape(%x))                  ⇒  sp.reshape(%x)
+    sp.concat(sp.slice(%x)…) of all of %x       ⇒  %x
+    sp.slice(sp.concat(%a, %b)) of %b           ⇒  %b
+    sp.conv(sp.pad(%x))                         ⇒  sp.conv(%x) with larger pads
+    sp.gather(%x, evenly spaced weights)        ⇒  sp.slice(%x)
+    sp.map(sp.expand(%x), %y)                   ⇒  sp.map(%x, %y) where %y has the result's shape
+    sp.reshape(sp.transpose(sp.reshape(%x)))    ⇒  sp.gather(%x, @channels) where only channels are shuffled
+
+A reshape is free, its result is its input's memory.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from sparsec.ir.dims import Dim
 from sparsec.ir.ops import ints, values
 from sparsec.ir.shapes import broadcast
 from sparsec.model import Model
-from sparsec.passes.base import Pass, constant, like
+from sparsec.passes.base import Pass, constant, like, name_of
 from sparsec.target import Target
 from sparsec.weights import WeightStore
 
@@ -54,6 +57,7 @@ class SimplifyMovement(Pass):
             PadIntoConv(),
             GatherIsSlice(model.weights),
             ExpandIntoMap(),
+            ShuffleIsGather(model.weights),
         ]
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(model.module)
 
@@ -221,6 +225,31 @@ class GatherIsSlice(RewritePattern):
         strides = [int(steps[0]) if i == axis else 1 for i in range(len(shape))]
         part = like(SliceOp(op.input, starts, strides, shape), op)
         rewriter.replace(op, [part, like(ReshapeOp(part.result, type_of(op.result).shape), op)])
+
+
+@dataclass
+class ShuffleIsGather(RewritePattern):
+    """Channels that are split, transposed and joined again are whole channels in another order, in any layout."""
+
+    weights: WeightStore
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        transpose = op.input.owner if isinstance(op, ReshapeOp) else None
+        split = transpose.input.owner if isinstance(transpose, TransposeOp) else None
+        if not isinstance(split, ReshapeOp) or not isinstance(transpose, TransposeOp) or not isinstance(op, ReshapeOp):
+            return
+        shape, parts = type_of(split.input).shape, type_of(split.result).shape
+        pixels = len(shape) - 2
+        if pixels < 1 or type_of(op.result).shape != shape or parts[0] != shape[0] or parts[-pixels:] != shape[2:]:
+            return
+        channels, order = [size for size in parts[1:-pixels] if isinstance(size, int)], values(transpose.perm)
+        kept = (order[0], *order[-pixels:]) == (0, *range(len(order) - pixels, len(order)))
+        if not kept or len(channels) + 1 + pixels != len(order):
+            return
+        old = np.arange(np.prod(channels, dtype=np.int64)).reshape(channels)
+        places = old.transpose([axis - 1 for axis in order[1:-pixels]]).ravel()
+        indices = self.weights.add(f"{name_of(op)}.channels", places)
+        rewriter.replace(op, [indices, like(GatherOp(split.input, indices.result, "take", 1), op)])
 
 
 class ExpandIntoMap(RewritePattern):

@@ -16,6 +16,7 @@ from sparsec.ir import (
     ConvOp,
     ConvTransposeOp,
     ExpandOp,
+    GatherOp,
     MapOp,
     MatmulOp,
     PadOp,
@@ -55,7 +56,7 @@ class FakeTarget(Target):
         return PanelAttr(Panel(rows, -(-rows * width // 16) * 16))
 
     def takes_panels(self, op: Operation) -> bool:
-        return isinstance(op, ConvOp | PoolOp | MapOp | ConcatOp | SliceOp | ReduceOp | ResizeOp)
+        return isinstance(op, ConvOp | PoolOp | MapOp | ConcatOp | SliceOp | ReduceOp | ResizeOp | GatherOp)
 
     def candidates(self, op: Operation, weights) -> list[Candidate]:
         if not isinstance(op, Contraction):

@@ -27,8 +27,10 @@ def accepts(op: Operation) -> bool:
 
 
 def takes_panels(op: Operation) -> bool:
-    """Only row-major tensors."""
-    return False
+    """Whole channels are rows in panels too."""
+    assert isinstance(op, GatherOp)
+    channels = op.kind.data == "take" and op.axis.value.data == 1
+    return channels and type_of(op.input).rank == 4 and type_of(op.indices).rank == 1
 
 
 def lower(op: GatherOp, weights: WeightStore) -> list[Call]:

@@ -77,7 +77,8 @@ class Places:
 
 
 def _take(x: TensorType, indices: TensorType, axis: int) -> Places:
-    shape = x.static_shape
+    shape = [int(dim) for dim in x.physical_shape]  # pyright: ignore[reportArgumentType]
+    axis += x.panel is not None  # channels come after the panels of an image
     run, extent = prod(shape[axis + 1 :]), shape[axis]
     loops = prod(shape[:axis]), prod(indices.static_shape)
     return Places(loops, (extent * run, 0), (0, 1), (Lookup(extent, run),), run, str(indices.element))

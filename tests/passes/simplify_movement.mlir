@@ -70,3 +70,15 @@ func.func @main(%x: !sp.tensor<[3, 1], f32>, %y: !sp.tensor<[3, 4], f32>) -> !sp
 }
 // CHECK-NOT:  "sp.expand"
 // CHECK:      "sp.map"(%x, %y)
+
+// -----
+
+// A channel shuffle reads whole channels in another order.
+func.func @main(%x: !sp.tensor<[1, 6, 2, 2], f32>) -> !sp.tensor<[1, 6, 2, 2], f32> {
+  %a = "sp.reshape"(%x) : (!sp.tensor<[1, 6, 2, 2], f32>) -> !sp.tensor<[1, 2, 3, 2, 2], f32>
+  %b = "sp.transpose"(%a) <{perm = array<i64: 0, 2, 1, 3, 4>}> : (!sp.tensor<[1, 2, 3, 2, 2], f32>) -> !sp.tensor<[1, 3, 2, 2, 2], f32>
+  %c = "sp.reshape"(%b) : (!sp.tensor<[1, 3, 2, 2, 2], f32>) -> !sp.tensor<[1, 6, 2, 2], f32>
+  func.return %c : !sp.tensor<[1, 6, 2, 2], f32>
+}
+// CHECK:      "sp.gather"(%x, {{.*}}) <{kind = "take", axis = 1 : i64
+// CHECK:      // weight @reshape.channels = [0, 3, 1, 4, 2, 5]
