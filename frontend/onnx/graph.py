@@ -138,7 +138,7 @@ class Importer:
         opset = scope.opsets.get(domain, 1 if domain == MICROSOFT else 0)
         try:
             results = self._import(proto, domain, name, opset, inputs, scope)
-        except (SparsecError, VerifyException, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        except (SparsecError, VerifyException, ValueError, *_FILE_FAULTS) as error:
             shapes = tuple(describe(value, self.constants) for value in inputs)
             self.problems.append(Problem(name, proto.op_type, domain, opset, shapes, *_diagnose(error, inputs)))
             results = [self._placeholder(output, scope) for output in proto.output]
@@ -236,6 +236,7 @@ class Importer:
         return made <= max(MAX_FOLDED_BYTES, sum(self.constants[operand].nbytes for operand in op.operands))
 
 
+_FILE_FAULTS = (ArithmeticError, IndexError, RecursionError, MemoryError)  # what only sizes in a file bring about
 _NOT_COMPUTED = ("float64", "float16")  # folded where they are constant
 _SUPPORTED = frozenset(("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"))
 
@@ -243,6 +244,8 @@ _SUPPORTED = frozenset(("float32", "float64", "float16", "int64", "int32", "int1
 def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, type[SparsecError]]:
     """The reason for people, and the class. Shapes that do not fit may do so once their symbols are fixed."""
     reason = str(error) or type(error).__name__
+    if isinstance(error, IndexError):
+        return f"has an input with too few axes or elements ({reason})", InvalidModel
     if isinstance(error, UnsupportedModel):
         return reason, UnsupportedModel
     shapes = [set(type_of(value).shape) for value in inputs if isinstance(value, SSAValue)]
