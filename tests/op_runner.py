@@ -1,7 +1,7 @@
 """Runs ops of the tensor IR through a family of kernels, and compares with the interpreter's meaning.
 
-    case = Case(lambda x, y: MapOp([x, y], body), [x, y], panels=Panel(2, 16))
-    check(map.lower, [case, ...], isa)
+case = Case(lambda x, y: MapOp([x, y], body), [x, y], panels=Panel(2, 16))
+check(map.lower, [case, ...], isa)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Lower = Callable[[Operation, WeightStore], list[Call]]
 
 @dataclass
 class Case:
-    """An op over `arrays`; those named in `constants` are weights. 4-D f32 values of at least `panels` are in panels."""
+    """An op over `arrays`, of which `constants` are weights. With `panels`, images and the results are in panels."""
 
     build: Callable[..., Operation]
     arrays: Sequence[np.ndarray]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sparsec.ir import Panel, TensorType
 from sparsec.ir.dims import ceildiv
-from sparsec.targets.kernels.fold import Segment
 from sparsec.targets.builder import Builder, Index
+from sparsec.targets.kernels.fold import Segment
 from sparsec.targets.kernels.space import Blocks, Space, Strides, dot, nest, row_major, split, sweep
 
 CHUNK = 16384  # elements read by a chunk, about: a few microseconds
@@ -40,8 +40,8 @@ class Domain:
         return split(self.kept.sizes, max(multiple, CHUNK // max(self.count, 1)), multiple)
 
     def visit(self, b: Builder, chunk: Index, visit: Visit) -> None:
-        """Calls `visit(offsets, at, count)` for the results of a chunk: the operands' offsets of one result (`along`), or
-        of a row, of which the vectors that start at `at` are wanted, `count` elements of each (None: all lanes).
+        """Calls `visit(offsets, at, count)` for the results of a chunk: the operands' offsets of one result (`along`),
+        or of a row, of which the vectors that start at `at` are wanted, `count` elements of each (None: all lanes).
         """
         sizes = self.kept.sizes
         with self.blocks.chunk(b, chunk) as (indices, start, stop):

@@ -24,7 +24,9 @@ class Epilogue:
     columns: tuple[int, ...]
     result: str
 
-    def load(self, b: Builder, extras: list[Ref], token: Index, at: Index, count: int | None, lanes: int) -> list[Value]:
+    def load(
+        self, b: Builder, extras: list[Ref], token: Index, at: Index, count: Index | None, lanes: int
+    ) -> list[Value]:
         """The elements of the extras at `token` and the columns from `at` on."""
         indices = unravel(b, token, self.sizes)
         values = []
@@ -47,7 +49,7 @@ class Epilogue:
         row: int,
         token: Index,
         at: Index,
-        count: int | None,
+        count: Index | None,
     ) -> None:
         """Stores the epilogue of the sums at `token` and the columns from `at` on, in a result with rows of `row`."""
         loaded = self.load(b, extras, token, at, count, total.lanes or 1)
@@ -55,7 +57,7 @@ class Epilogue:
 
 
 def epilogue_of(op: Contraction, axis: int = -1) -> Epilogue:
-    """The epilogue of a contraction with a row-major result: m is `axis`, tokens are the axes before, none come after."""
+    """The epilogue of a contraction with a row-major result: m is `axis`, tokens the axes before, none come after."""
     result = type_of(op.result)
     shape = result.static_shape
     axis %= len(shape)

@@ -123,9 +123,7 @@ def _extremum(b: Builder, kind: str, x: Value, y: Value) -> Value:
 Visit = Callable[[list[Index], int | None], None]
 
 
-def walk(
-    b: Builder, segment: Segment, step: int, unroll: int, visit: Visit, carry: list[Value] | None = None
-) -> None:
+def walk(b: Builder, segment: Segment, step: int, unroll: int, visit: Visit, carry: list[Value] | None = None) -> None:
     """Visits the elements of `segment` in order: its innermost loop in vectors of `step` elements (1: one by one)."""
     (size, stride), *rest = segment.loops or ((1, 1),)
     if not rest:
@@ -183,9 +181,7 @@ def fold_across(
     return carry[width - 1 :: width]
 
 
-def _walk_in_pieces(
-    b: Builder, fold: Fold, segment: Segment, step: int, visit: Visit, carry: list[Value]
-) -> None:
+def _walk_in_pieces(b: Builder, fold: Fold, segment: Segment, step: int, visit: Visit, carry: list[Value]) -> None:
     """A walk. A long sum is folded in pieces, from zero each, which are then added."""
     unroll = fold.accumulators if step > 1 else 1
     (size, stride), *rest = segment.loops or ((1, 1),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
@@ -48,7 +48,7 @@ def multiply(
     x: Matrix,
     w: Matrix,
     rows: int,
-    counts: list[int | None],
+    counts: Sequence[int | None],
     k: int,
     prefetch: int = 0,
     copies: int | None = None,
@@ -99,7 +99,7 @@ def column_vectors(lanes: int, width: int) -> list[int | None]:
 
 @dataclass(frozen=True)
 class Rows:
-    """`count` rows in tiles of almost equal height: the first `large` of them have `rows` + 1 rows, the others `rows`."""
+    """`count` rows in tiles of almost equal height: the first `large` tiles have `rows` + 1 rows, the others `rows`."""
 
     count: int
     tiles: int

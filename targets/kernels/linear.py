@@ -1,4 +1,4 @@
-"""Linear layers: `sp.matmul` by a constant matrix, and `sp.conv` on one pixel, which is the same with tokens = batch."""
+"""Linear layers: `sp.matmul` by a constant matrix, and `sp.conv` on one pixel: the same with tokens = batch."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ def takes_panels(op: Operation) -> bool:
     return False
 
 
-def candidates(op: Contraction, weights: WeightStore, target: Any) -> list[Candidate]:
+def candidates(op: Operation, weights: WeightStore, target: Any) -> list[Candidate]:
     """The dense kernel and the sparse ones, by predicted time on the target's best instruction set."""
+    assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     matrix = _matrix(op, weights)
     found = [_candidate(kernel, matrix, _turned(op), target) for kernel in _kernels(op)]
     return sorted(found, key=lambda candidate: candidate.seconds)
 
 
-def lower(op: Contraction, weights: WeightStore) -> list[Call]:
+def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
+    assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     rows = {kernel.name: kernel for kernel in reversed(_kernels(op))}
     chosen = op.attributes.get(KERNEL)
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]

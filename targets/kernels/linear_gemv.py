@@ -29,8 +29,13 @@ PAIR = STEPS * SLICE * (2 + 4)  # bytes of two steps
 class LinearGemv(LinearKernel):
     """Rows of weights in the lanes of vectors, x gathered."""
 
-    name = "gemv_f32_sell16"
-    layout = "sell16"
+    @property
+    def name(self) -> str:
+        return "gemv_f32_sell16"
+
+    @property
+    def layout(self) -> str:
+        return "sell16"
 
     @property
     def chunks(self) -> int:

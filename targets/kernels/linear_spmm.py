@@ -1,8 +1,8 @@
-"""Sparse linear layers of several tokens: y[n, m] = Σ x[n, k] · w[m, k], each non-zero times a vector of tokens.
+"""Sparse linear layers of several tokens, y[n, m] = Σ x[n, k] · w[m, k]: each non-zero times a vector of tokens.
 
-Tokens are taken in panels. For one panel, K is walked in blocks: the block of x is turned to [k][tokens] in scratch, where
-it stays in the first-level cache, and each row of weights adds its non-zeros' products to its sums, [m][tokens]. At the
-end the sums are turned back and pass the epilogue. The weight stream is that of sparse convolutions.
+Tokens are taken in panels. For one panel, K is walked in blocks: the block of x is turned to [k][tokens] in scratch,
+where it stays in the first-level cache, and each row of weights adds its non-zeros' products to its sums, [m][tokens].
+At the end the sums are turned back and pass the epilogue. The weight stream is that of sparse convolutions.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class LinearSpmm(LinearKernel):
     @property
     def scratch(self) -> int:
         return (self.depth + -(-self.m // 8) * 8) * self.stride * 4  # the sums are turned eight rows at a time
-
 
     @property
     def layout(self) -> str:

@@ -31,7 +31,9 @@ class Lrn(Kernel):
     beta: float
     bias: float
 
-    name = "lrn_f32"
+    @property
+    def name(self) -> str:
+        return "lrn_f32"
 
     @property
     def chunks(self) -> int:

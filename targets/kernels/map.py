@@ -103,7 +103,7 @@ def takes_panels(op: Operation) -> bool:
 
 
 def _fits_panels(operand: TensorType, result: TensorType) -> bool:
-    spatial = ((1, 1) + operand.shape)[-2:]
+    spatial = (1, 1, *operand.shape)[-2:]
     if spatial == (1, 1):
         return True
     return operand.rank == 4 and spatial == result.shape[-2:] and element(operand.element) == "f32"

@@ -1,4 +1,4 @@
-"""`sp.matmul` of two activations (or with a constant left side): batched products in register tiles of rows × 32 columns.
+"""`sp.matmul` of two activations (or of a constant left side): batched products in register tiles.
 
     y[.., n, m] = Σ a[.., n, k] · b[.., k, m]
 
@@ -12,7 +12,7 @@ from math import prod
 
 from xdsl.ir import Operation
 
-from sparsec.ir import Contraction, MatmulOp, type_of
+from sparsec.ir import MatmulOp, type_of
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
@@ -102,9 +102,7 @@ class Matmul(Kernel):
             tile = lambda row, count: self._tile(b, job, right, row + start, count, column, width)  # noqa: E731
             Rows.of(last, most).visit(b, tile)
 
-    def _tile(
-        self, b: Builder, job: _Job, right: Matrix, row: Index, rows: int, column: Index, width: int
-    ) -> None:
+    def _tile(self, b: Builder, job: _Job, right: Matrix, row: Index, rows: int, column: Index, width: int) -> None:
         strides = (1, self.n) if self.transpose_a else (self.k, 1)
         left = Matrix(job.x + row * strides[0], *strides)
         step = tile_vectors(b.isa, rows, PANEL) * b.isa.lanes
@@ -175,7 +173,7 @@ def takes_panels(op: Operation) -> bool:
     return False
 
 
-def lower(op: Contraction, weights: WeightStore) -> list[Call]:
+def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: both sides, operands of the epilogue, result."""
     assert isinstance(op, MatmulOp)
     a, b, y = (type_of(value).static_shape for value in (op.lhs, op.rhs, op.result))

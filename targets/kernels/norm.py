@@ -1,4 +1,4 @@
-"""`sp.norm`: layer, instance and RMS normalisation; the variance is that of the centred elements, in a pass of its own."""
+"""`sp.norm`: layer, instance and RMS normalisation; the variance is that of the centred elements."""
 
 from __future__ import annotations
 

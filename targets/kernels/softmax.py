@@ -1,4 +1,4 @@
-"""`sp.softmax`: exp(x − max) / Σ exp(x − max), or its logarithm, in three passes over elements that stay in the cache."""
+"""`sp.softmax`: exp(x − max) / Σ exp(x − max), or its logarithm, in three passes over cached elements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Softmax(Kernel):
         largest = fold_across(b, _MAX, segments, lambda offset: [b.vload(x + i, offset, count) for i in at], slots)
 
         def exponents(offset: Index) -> list[Value]:
-            powers = [vector_math.exp(b, b.vload(x + i, offset, count) - most) for i, most in zip(at, largest, strict=True)]
+            powers = [
+                vector_math.exp(b, b.vload(x + i, offset, count) - most) for i, most in zip(at, largest, strict=True)
+            ]
             if not self.log:
                 for i, power in zip(at, powers, strict=True):
                     b.vstore(power, y + i, offset, count)

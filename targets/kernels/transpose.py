@@ -12,7 +12,9 @@ def block_rows(b: Builder) -> int:
     return min(b.isa.lanes, 8)
 
 
-def columns_of(b: Builder, x: Ref, at: Index, stride: int, rows: int | None = None, count: int = COLUMNS) -> list[Value]:
+def columns_of(
+    b: Builder, x: Ref, at: Index, stride: int, rows: int | None = None, count: int = COLUMNS
+) -> list[Value]:
     """The first `count` columns of a block at `at` whose rows are `stride` apart, as vectors of `block_rows` lanes.
 
     Rows from `rows` on are not read and are zero. The loads bring rows i and i + 4 together, so that the shuffles that
@@ -21,7 +23,8 @@ def columns_of(b: Builder, x: Ref, at: Index, stride: int, rows: int | None = No
     lanes = block_rows(b)
     zero = b.constant(0.0, "f32", COLUMNS)
     loaded = [
-        b.vload(x, at + row * stride, count, lanes=COLUMNS) if rows is None or row < rows else zero for row in range(lanes)
+        b.vload(x, at + row * stride, count, lanes=COLUMNS) if rows is None or row < rows else zero
+        for row in range(lanes)
     ]
     pairs = [loaded[i] if lanes == COLUMNS else b.concat(loaded[i], loaded[i + COLUMNS]) for i in range(COLUMNS)]
     low = _interleaved(b, pairs[0], pairs[1]) + _interleaved(b, pairs[2], pairs[3])

@@ -1,4 +1,4 @@
-"""Linear layers on every ISA: tokens, columns and depths around the tiles, epilogues, transposes, one-pixel convolutions."""
+"""Linear layers on every ISA: sizes around the tiles, epilogues, weight orders, sparse patterns, one-pixel images."""
 
 import numpy as np
 import pytest
@@ -23,9 +23,16 @@ def pruned(*shape, density=0.1):
     return np.where(RANDOM.random(shape) < density, normal(*shape), np.float32(0))
 
 
+def kernels_of(one):
+    """Every kernel that runs a case."""
+    (n, k), (m, _) = (array.shape for array in one.arrays)
+    assert isinstance(one.op, MatmulOp)
+    return kernels(n, m, k, epilogue_of(one.op))
+
+
 def rows_of(tokens):
     """The names of the sparse kernels for this many tokens."""
-    return [kernel.name for kernel in kernels(tokens, 1, 1, epilogue_of(case(normal(1, 1), normal(1, 1)).op)) if kernel.sparse]
+    return [kernel.name for kernel in kernels_of(case(normal(tokens, 1), normal(1, 1))) if kernel.sparse]
 
 
 def case(x, w, *extras, transpose_b=True, row=None):
@@ -47,7 +54,11 @@ def test_sizes(isa, tokens):
 
 @every_isa
 def test_cache_sets_and_groups(isa):
-    cases = [case(normal(9, 512), normal(40, 512)), case(normal(6, 1024), normal(33, 1024)), case(normal(300, 24), normal(40, 24))]
+    cases = [
+        case(normal(9, 512), normal(40, 512)),
+        case(normal(6, 1024), normal(33, 1024)),
+        case(normal(300, 24), normal(40, 24)),
+    ]
     if isa.x86:
         cases.append(case(normal(131, 4096), normal(35, 4096)))
     check(linear.lower, cases, isa)
@@ -124,7 +135,7 @@ def test_parts_alone(tokens):
     """Each chunk computes its own part, whatever ran before it."""
     isa = (*host_isas(), *ISAS.values())[0]
     x, w = normal(tokens, 50), pruned(300, 50)
-    for kernel in kernels(tokens, 300, 50, epilogue_of(case(x, w).op)):
+    for kernel in kernels_of(case(x, w)):
         arrays = [x, kernel.pack(w), np.zeros((tokens, 300), np.float32)]
         parts = [run_kernel(kernel, isa, arrays, i, i + 1)[2] for i in range(kernel.chunks)]
         np.testing.assert_allclose(sum(parts), x @ w.T, rtol=2e-5, atol=4e-5)

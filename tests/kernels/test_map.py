@@ -38,8 +38,9 @@ def normal(*shape):
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-ADD = [lambda x, y: arith.AddfOp(x, y)]
-ADD_INTEGERS = [lambda x, y: arith.AddiOp(x, y)]
+ADD = [arith.AddfOp]
+ADD_INTEGERS = [arith.AddiOp]
+
 
 @every_isa
 def test_sizes(isa):
@@ -92,11 +93,11 @@ def test_mixed_elements(isa):
         mask = RANDOM.random(n) < 0.5
         cases += [
             case([lambda x, y: arith.CmpfOp(x, y, "olt")], x, y),
-            case([lambda m, x, y: arith.SelectOp(m, x, y)], mask, x, y),
+            case([arith.SelectOp], mask, x, y),
             case([lambda m: arith.ExtUIOp(m, i64)], mask),
             case([lambda x: arith.FPToSIOp(x, i64)], (x * 100)),
             case([lambda x: arith.SIToFPOp(x, f32)], (x * 100).astype(np.int64)),
-            case([lambda a, c: arith.AndIOp(a, c)], mask, RANDOM.random(n) < 0.5),
+            case([arith.AndIOp], mask, RANDOM.random(n) < 0.5),
         ]
     assert i1 == cases[0].op.result.type.element
     check(maps.lower, cases, isa)
@@ -118,7 +119,7 @@ def test_in_place(isa):
     if not isa.x86:
         pytest.skip("arguments overlap in this process only")
     for shape in ((1000,), (3, 33)):
-        one = case([lambda x, y: arith.MulfOp(x, y), lambda x, y, p: arith.AddfOp(p, x)], normal(*shape), normal(shape[-1]))
+        one = case([arith.MulfOp, lambda x, y, p: arith.AddfOp(p, x)], normal(*shape), normal(shape[-1]))
         (call,) = maps.lower(one.op, one.weights)
         memory, other = map(aligned_copy, one.arrays)
         Jit([call.kernel], isa)(call.kernel, [memory, other, memory])

@@ -35,7 +35,15 @@ def test_sizes(isa, ta, tb):
 
 @every_isa
 def test_batches(isa):
-    batches = [((3,), (3,)), ((2, 3), (2, 3)), ((2, 1), (3,)), ((), (4,)), ((4,), ()), ((2, 3), (1, 1)), ((2, 1, 3), (2, 2, 1))]
+    batches = [
+        ((3,), (3,)),
+        ((2, 3), (2, 3)),
+        ((2, 1), (3,)),
+        ((), (4,)),
+        ((4,), ()),
+        ((2, 3), (1, 1)),
+        ((2, 1, 3), (2, 2, 1)),
+    ]
     check(matmul.lower, [case(5, 18, 9, tb=tb, batch_a=a, batch_b=b) for a, b in batches for tb in (False, True)], isa)
 
 

@@ -11,8 +11,8 @@ from sparsec.targets.kernels import norm
 RANDOM = np.random.default_rng(0)
 
 
-def case(x, axes, center=True, **options):
-    return Case(lambda v: NormOp(v, axes, 1e-5, center), [x], label=f"{axes} {center}", **{"atol": 3e-5} | options)
+def case(x, axes, center=True, atol=3e-5, **options):
+    return Case(lambda v: NormOp(v, axes, 1e-5, center), [x], label=f"{axes} {center}", atol=atol, **options)
 
 
 def normal(*shape):

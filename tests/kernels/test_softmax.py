@@ -60,5 +60,3 @@ def test_in_place(isa):
         memory = aligned_copy(one.arrays[0])
         Jit([call.kernel], isa)(call.kernel, [memory, memory])
         np.testing.assert_allclose(memory, one.expected()[0], rtol=2e-6)
-
-
