@@ -14,6 +14,7 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
 from sparsec.targets.kernels.conv.shape import Tile, tiles
 
+AHEAD = 3072  # bytes of weights: without asking for them, weights that lie in the L3 take twice the time
 OUTPUTS = 6  # rows of a block of packed weights, for every ISA
 
 
@@ -66,6 +67,7 @@ class DenseConv(ConvKernel):
         weights = work.weights + (passed * self.shape.outputs + first * work.depth + rows[0])
         operand = work.rows + column
         with b.loop(0, work.depth, carry=sums) as k:
+            b.prefetch(weights, k * packed + AHEAD // 4)
             vectors = [b.vload(operand, k * self.shape.stride + i * b.isa.lanes) for i in range(tile.vectors)]
             for row in range(len(rows)):
                 weight = b.broadcast(b.load(weights, k * packed + row))

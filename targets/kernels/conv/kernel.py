@@ -16,8 +16,8 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
+from sparsec.targets.kernels.conv.shift import Shifting
 from sparsec.targets.kernels.region import Body
-
 
 SUMS_BYTES = 512 * 1024  # of a panel's sums, from which on they count as too large for the L2
 
@@ -28,8 +28,8 @@ class ConvKernel(Kernel):
 
     K is walked in blocks of `block` input channels; between blocks, partial sums lie in the target. A chunk is one
     panel for one of `splits` parts of the outputs (of the groups, where there are several). Chunks of one panel that
-    follow one another share its packing and its blocks of K in L1; but where there are far more sums than rows of B, one
-    part after the other is finished, so that its sums stay in L2 (3072 × 768 on 128 pixels: 8 % faster).
+    follow one another share its packing and its blocks of K in L1; but where there are far more sums than rows of B,
+    one part after the other is finished, so that its sums stay in L2 (3072 × 768 on 128 pixels: 8 % faster).
     """
 
     shape: ConvShape
@@ -55,7 +55,10 @@ class ConvKernel(Kernel):
         far = 4 * held if 4 * held + stream > caches.l2 else 0
         if stream > caches.l2 / 2:
             far += stream * (shape.panels if shape.groups == 1 else 1)
-        return {"far byte": far, **({} if shape.direct else Packing.events(shape, isa))}
+        if shape.direct:
+            return {"far byte": far}
+        packing = Shifting if Shifting.fits(shape, isa) else Packing
+        return {"far byte": far, **packing.events(shape, isa)}
 
     @property
     def blocks(self) -> int:
@@ -79,10 +82,11 @@ class ConvKernel(Kernel):
     def emit(self, b: Builder) -> None:
         arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
         with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
-            packing = Packing(b, self.shape, self.block)
             packed = scratch.view("f32")
-            if not self.shape.direct:
-                packing.clear(packed)
+            shifts = Shifting.fits(self.shape, b.isa)
+            packing = Shifting(b, self.shape) if shifts else Packing(b, self.shape)
+            if not self.shape.direct and not shifts:
+                b.memset(scratch, 0, self.scratch)
             with self._panels(b, begin, end) as (panel, *parts), self._groups(b, *parts) as (group, low, high):
                 image, panel = _divide(panel, self.shape.target.panels, self.shape.target.images)
                 output = Output(b, self, extras, target, image, panel, group)
@@ -121,7 +125,7 @@ class ConvKernel(Kernel):
 
     @contextmanager
     def _groups(self, b: Builder, low: Index, high: Index) -> Iterator[tuple[Index, Index, Index]]:
-        """The groups that the parts [low, high) stand for, each whole; without groups, the parts, together or singly."""
+        """The groups that the parts [low, high) stand for, each whole; without groups, the parts as one or singly."""
         groups = self.shape.groups
         if groups == 1 and self.singly:
             with b.loop(low, high) as part:

@@ -18,16 +18,10 @@ CHANNELS = 4  # copied at a time, so that the rows of B being written (9 taps: 1
 
 @dataclass(frozen=True)
 class Packing:
-    """Writes the copies for one convolution, `block` channels at a time."""
+    """Writes the copies for one convolution, a block of channels at a time."""
 
     b: Builder
     shape: ConvShape
-    block: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the packed block."""
-        return self.block * self.shape.taps * self.shape.stride * 4
 
     @staticmethod
     def events(shape: ConvShape, isa: Isa) -> dict[str, float]:
@@ -37,10 +31,6 @@ class Packing:
         spans = [_columns(shape, tap) for tap in range(width)]
         vectors = sum(-(-(high - low) // _lanes(isa.lanes, high - low)) for low, high in spans)
         return {"copied row": rows, "copy": rows * vectors * shape.window.strides[1]}
-
-    def clear(self, packed: Ref) -> None:
-        """Makes every place zero that no copy reaches."""
-        self.b.memset(packed, 0, self.nbytes)
 
     def emit(self, source: Ref, packed: Ref, panel: Index, channels: Index) -> None:
         """Packs `channels` channels for a panel of the result; `source` is the first of them in its image."""
