@@ -163,7 +163,7 @@ class Constants:
         return np.zeros(size, bool), np.zeros(size, type_of(value).dtype)
 
     def _visit(self, op: Operation) -> Known | None:
-        if not op.results or op.results[0] not in self._axes:
+        if not op.results or op.results[0] not in self._axes or type_of(op.results[0]).rank == 0:
             return None
         axis, result = self._axes[op.results[0]], type_of(op.results[0])
         size = result.static_shape[axis]
