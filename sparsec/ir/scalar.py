@@ -71,9 +71,17 @@ class Scalar:
         """A function of one real: exp, log, tanh, erf, sqrt, floor, roundeven and so on."""
         return self.emit(_UNARY[name](self.value))  # pyright: ignore[reportCallIssue]
 
+    def operand(self, other: Scalar | Number) -> Scalar:
+        """`other` as a scalar of the same type. Raises ValueError where it is one of another type."""
+        if not isinstance(other, Scalar):
+            return self.constant(other)
+        if other.element != self.element:
+            raise ValueError(f"computes with elements of type {self.element} and {other.element} together")
+        return other
+
     def binary(self, other: Scalar | Number, real: type[Operation], whole: type[Operation]) -> Scalar:
         """`real` of floats, `whole` of integers."""
-        right = other if isinstance(other, Scalar) else self.constant(other)
+        right = self.operand(other)
         return self.emit((real if self.is_float else whole)(self.value, right.value))  # pyright: ignore[reportCallIssue]
 
     def __add__(self, other: Scalar | Number) -> Scalar:
@@ -136,7 +144,7 @@ class Scalar:
 
     def compare(self, predicate: str, other: Scalar | Number) -> Scalar:
         """An i1. predicate: eq, ne, lt, le, gt, ge; comparisons with NaN are false but for ne."""
-        right = other if isinstance(other, Scalar) else self.constant(other)
+        right = self.operand(other)
         if self.is_float:
             prefix = "u" if predicate == "ne" else "o"
             return self.emit(arith.CmpfOp(self.value, right.value, prefix + predicate))
