@@ -28,7 +28,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Fold:
-    """A reduction: `kind` of sp.reduce (mean counts as sum here) over elements of type `element`."""
+    """A reduction: `kind` of sp.reduce over elements of type `element`; a mean counts as sum here.
+
+    Another kind is `largest`, a maximum that is arbitrary where an element is NaN, and cheaper.
+    """
 
     kind: str
     element: str
@@ -65,7 +68,7 @@ class Fold:
                 return [b.fma(x, x, state[0]) if floats else x * x + state[0]]
             case "prod":
                 return [state[0] * x]
-            case "max" | "min":
+            case "max" | "min" | "largest":
                 return [_extremum(b, self.kind, x, state[0])]
         assert place is not None, "an argmax needs the place of its element"
         update = self._wins(b, x, state[0])
@@ -83,6 +86,8 @@ class Fold:
 
     def across(self, b: Builder, state: list[Value]) -> Value:
         """The result over all lanes."""
+        if self.kind == "largest":
+            return _largest_lane(b, state[0])
         kinds = {"sum": "add", "sum_square": "add", "prod": "mul", "argmax": "max", "argmin": "min"}
         best = b.reduce(kinds.get(self.kind, self.kind), state[0])
         if not self.places:
@@ -99,7 +104,7 @@ class Fold:
             return 0
         if self.kind == "prod":
             return 1
-        low = self.kind.endswith("max")
+        low = self.kind in ("max", "argmax", "largest")
         if element_types.is_float(self.element):
             return float("-inf") if low else float("inf")
         width, signed = element_types.bits(self.element), not element_types.is_unsigned(self.element)
@@ -116,7 +121,16 @@ class Fold:
         return b.compare(f"u{better}", x, best) & (best == best) if floats else b.compare(better, x, best)
 
 
+def _largest_lane(b: Builder, x: Value) -> Value:
+    while (lanes := x.lanes or 1) > 1:
+        low, high = b.slice(x, 0, lanes // 2), b.slice(x, lanes // 2, lanes // 2)
+        x = _extremum(b, "largest", low, high)
+    return b.extract(x, 0)
+
+
 def _extremum(b: Builder, kind: str, x: Value, y: Value) -> Value:
+    if kind == "largest":
+        return b.select(x > y, x, y) if b.isa.x86 else b.max(x, y)  # maxps, fmax, f32x4.max
     return b.max(x, y) if kind == "max" else b.min(x, y)
 
 

@@ -16,7 +16,8 @@ from sparsec.targets.kernels.domain import Domain, domain
 from sparsec.targets.kernels.fold import Fold, fold_across, fold_along, walk
 from sparsec.weights import WeightStore
 
-_MAX, _SUM = Fold("max", "f32"), Fold("sum", "f32")
+# A NaN need not reach the maximum: its own exponent is NaN, and so is their sum.
+_MAX, _SUM = Fold("largest", "f32"), Fold("sum", "f32")
 
 
 @dataclass(frozen=True)
