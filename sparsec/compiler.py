@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -12,11 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparsec import __version__, verify
+from sparsec import __version__, debug, verify
 from sparsec.errors import UsageError
-from sparsec.frontend.onnx import import_model
+from sparsec.frontend.onnx import check_model, raise_all
 from sparsec.interpreter import run as interpret
-from sparsec.ir import node_name
+from sparsec.ir import Contraction, node_name, print_module
+from sparsec.ir.dims import symbols
+from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
 from sparsec.program import load
@@ -31,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile. `verify` is None, "random", or inputs by name; `emit` is None for what the target makes by default."""
+    """How to compile. `verify` is None, "random", or inputs by name; `emit` None means what the target makes itself."""
 
     target: str = "host"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -59,10 +62,10 @@ class Result:
         """A few lines about the artifact."""
         layers = self.manifest["layers"]
         sparse = sum(layer["format"] != "dense" for layer in layers if layer.get("format"))
+        weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
         lines = [
-            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights; "
-            f"weights {self.manifest['weights_bytes'] / 1e6:.1f} MB, arena {self.manifest['arena_bytes'] / 1e6:.2f} MB; "
-            f"compiled in {sum(self.seconds.values()):.1f} s"
+            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights; weights {weights:.1f} MB, "
+            f"arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
         ]
         lines += [f"verified {c.output}: error {c.error:.1e} from {c.reference}" for c in self.comparisons]
         return "\n".join(lines)
@@ -88,7 +91,8 @@ def compile_file(
 ) -> Result:
     """Compile the ONNX model `path` into `output` (default: its name in the current folder).
 
-    Nothing is written unless all steps succeed, verification included. Raises the errors of sparsec.errors.
+    Nothing is written unless all steps succeed, verification included. Raises the errors of sparsec.errors, and OSError
+    where the disk is full.
     """
     options = options or Options()
     clock = Clock(progress)
@@ -97,27 +101,30 @@ def compile_file(
     emit = options.emit or target.default_emit
     target.check_emit(emit)
     output = output or Path(path.stem + _SUFFIXES[emit])
-    model = import_model(path, shapes=options.shapes, dims=options.dims)
+    _check_output(output, path)
+    model = _import(path, options)
     model.name = _identifier(output.stem)
-    references = _references(model, path, options, clock)
+    references = _references(model, path, options, emit, clock)
 
     clock.step("passes")
     passed = run_pipeline(model, pipeline(formats=options.formats), target)
 
-    with tempfile.TemporaryDirectory(prefix="sparsec-") as folder:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=".sparsec-") as folder,
+        debug.stage("code generation", lambda: print_module(model.module)),
+    ):
         clock.step("pack weights")
-        weights = Path(folder) / "weights.bin"
+        weights, built = Path(folder) / "weights", Path(folder) / "built" / output.name
         scheduled = schedule(model, target, passed.memory, weights, options.threads, progress)
         scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed))
 
         clock.step("generate code and link")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sparsec-") as place:
-            built = Path(place) / output.name
-            target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
-            comparisons = _verify(built, references, clock)
-            for file in Path(place).iterdir():
-                file.replace(output.parent / file.name)
+        built.parent.mkdir()
+        target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
+        comparisons = _verify(built, references, clock)
+        for file in built.parent.iterdir():
+            file.replace(output.parent / file.name)
     clock.step("done")
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
 
@@ -125,18 +132,43 @@ def compile_file(
 _SUFFIXES = {"so": ".so", "obj": ".o", "wasm": ".wasm", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
 
 
+def _check_output(output: Path, model: Path) -> None:
+    """UsageError, before any work, where the artifact cannot be written."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name the file to write")
+    if output.suffix in (".onnx", ".h") or (output.exists() and model.exists() and output.samefile(model)):
+        raise UsageError(f"{output} would overwrite a model or the artifact's own header; choose another name")
+    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {output}: {existing} is no folder that can be written")
+
+
 def _identifier(stem: str) -> str:
-    """The model's name in C: letters, digits and underscores, no digit first."""
+    """The model's name in C: letters, digits and underscores, a letter first, 100 at most."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
-    return name if name and not name[0].isdigit() else f"m_{name}"
+    return (name if name[:1].isalpha() else f"m_{name}")[:100]
 
 
-def _references(model: Model, path: Path, options: Options, clock: Clock) -> tuple[dict, dict]:
+def _import(path: Path, options: Options) -> Model:
+    """The model, all sizes known. UsageError names all sizes that are not, once nothing else is wrong."""
+    report = check_model(path, options.shapes, options.dims)
+    raise_all([problem for problem in report.problems if not issubclass(problem.error, UsageError)])
+    dims = (dim for type_ in report.inputs.values() for dim in type_.shape)
+    if open_sizes := sorted(set().union(*map(symbols, dims))):
+        given = "; ".join(f"{name} is {format_shape(type_.shape)}" for name, type_ in report.inputs.items())
+        flags = " ".join(f"--dim {name}=N" for name in open_sizes)
+        raise UsageError(f"sizes are not known: {given}. Fix {', '.join(open_sizes)} with {flags}, or with --shape")
+    raise_all(report.problems)
+    assert report.model is not None, "without problems there is a model"
+    return report.model
+
+
+def _references(model: Model, path: Path, options: Options, emit: str, clock: Clock) -> tuple[dict, dict]:
     """Inputs, and the outputs of each reference by its name, before the passes rewrite the model."""
     if options.verify is None:
         return {}, {}
-    if (options.emit or "so") not in ("so", "wasm"):
-        raise UsageError(f"--verify runs the artifact, and --emit {options.emit} makes none that runs")
+    if emit not in ("so", "wasm"):
+        raise UsageError(f"--verify runs the artifact, and --emit {emit} makes none that runs")
     clock.step("reference outputs")
     ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]
     inputs = verify.random_inputs(ports) if options.verify == "random" else dict(options.verify)
@@ -170,7 +202,8 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
     layers = []
     for step, op in zip(scheduled.plan.steps, scheduled.origins, strict=True):
         layer = {"step": step.name, "node": node_name(op), "op": op.name, "kernel": step.symbol}
-        layers.append({**layer, **decisions.get(layer["node"], {})})
+        why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
+        layers.append({**layer, **why})
     return {
         "sparsec": __version__,
         "model": model.name,

@@ -74,7 +74,9 @@ def check(comparisons: Sequence[Comparison]) -> None:
         raise AccuracyError("outputs differ from the reference\n" + "\n".join(lines))
 
 
-def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None:
+def onnxruntime_session(
+    model: Path, threads: int = 1
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None:
     """`model` in onnxruntime as a function of inputs by name, or None where onnxruntime is not installed or refuses it."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None

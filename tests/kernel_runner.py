@@ -65,15 +65,14 @@ def run_kernels(
 def _run_host(
     jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray], begin: int, end: int | None, flush: Sequence[int]
 ) -> list[np.ndarray]:
-    guarded = [_guarded(array, index in flush) for index, array in enumerate(arrays)]
-    jit(kernel, [inner for _, inner in guarded], begin, end)
-    for index, (outer, inner) in enumerate(guarded):
-        start = inner.ctypes.data - outer.ctypes.data
-        _check_marks(np.delete(outer, range(start, start + inner.nbytes)), f"{kernel.name} argument {index}")
-    return [inner.copy() for _, inner in guarded]
+    copies = [guarded(array, index in flush) for index, array in enumerate(arrays)]
+    jit(kernel, [inner for _, inner in copies], begin, end)
+    for index, (outer, inner) in enumerate(copies):
+        check_marks(outer, inner, f"{kernel.name} argument {index}")
+    return [inner.copy() for _, inner in copies]
 
 
-def _guarded(array: np.ndarray, flush: bool) -> tuple[np.ndarray, np.ndarray]:
+def guarded(array: np.ndarray, flush: bool) -> tuple[np.ndarray, np.ndarray]:
     """Marked memory, and a copy of `array` inside: 64-byte aligned, or flush with the end, before a guard page."""
     size = array.nbytes + 2 * GUARD
     outer = _before_guard_page(size) if flush else np.empty(size + 64, np.uint8)
@@ -82,6 +81,12 @@ def _guarded(array: np.ndarray, flush: bool) -> tuple[np.ndarray, np.ndarray]:
     inner = outer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     inner[...] = array
     return outer, inner
+
+
+def check_marks(outer: np.ndarray, inner: np.ndarray, where: str) -> None:
+    """Fails where the marked memory `outer` was written outside `inner`."""
+    start = inner.ctypes.data - outer.ctypes.data if inner.size else 0
+    _check_marks(np.delete(outer, range(start, start + inner.nbytes)), where)
 
 
 def _before_guard_page(nbytes: int) -> np.ndarray:

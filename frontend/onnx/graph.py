@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from sparsec.errors import InvalidModel, SparsecError, UnsupportedModel
+from sparsec.errors import InvalidModel, SparsecError, UnsupportedModel, UsageError
 from sparsec.frontend.onnx import functions, schema
 from sparsec.frontend.onnx.limits import MAX_DEPTH, MAX_FOLDED_BYTES, check_bytes
 from sparsec.frontend.onnx.node import Node, Sizes, Unknown, Value
@@ -253,7 +253,7 @@ def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, ty
     names = sorted(set().union(*map(symbols, differing)))
     if names and isinstance(error, ValueError):
         fixing = " ".join(f"--dim {name}=…" for name in names)
-        return f"does not fit while {', '.join(names)} may be any size ({reason}); try {fixing}", UnsupportedModel
+        return f"does not fit while {', '.join(names)} may be any size ({reason}); try {fixing}", UsageError
     return reason, InvalidModel
 
 

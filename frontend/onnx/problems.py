@@ -34,7 +34,8 @@ def raise_all(problems: Sequence[Problem]) -> None:
     if not problems:
         return
     invalid = [problem for problem in problems if issubclass(problem.error, InvalidModel)]
-    listed = invalid or list(problems)
+    unsupported = [problem for problem in problems if issubclass(problem.error, UnsupportedModel)]
+    listed = invalid or unsupported or list(problems)
     error = listed[0].error
     if len(listed) == 1:
         raise error(str(listed[0]))

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from sparsec.bench import Measurement, measure
-from sparsec.cli import options
-from sparsec.cli.run import read_inputs
+from sparsec.cli import arrays, options
 from sparsec.compiler import Options, compile_file
 from sparsec.errors import TargetError, UsageError
 from sparsec.program import load
+from sparsec.targets.registry import parse_target
 from sparsec.verify import onnxruntime_session
 
 
@@ -23,7 +23,7 @@ from sparsec.verify import onnxruntime_session
 @click.option("--target", default="host", show_default=True, help="Target, when FILE is a model.")
 @options.shape_options
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--time", "seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds to measure.")
+@click.option("--time", "seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds in all.")
 @click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
 @options.as_json
 def command(file, vs, model, target, shapes, dims, threads, seconds, source, as_json) -> None:
@@ -31,11 +31,11 @@ def command(file, vs, model, target, shapes, dims, threads, seconds, source, as_
     with tempfile.TemporaryDirectory() as folder:
         if file.suffix == ".onnx":
             model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
-            file = Path(folder) / "model.so"
+            file = Path(folder) / f"model.{parse_target(target).default_emit}"
             with options.progress() as progress:
                 compile_file(model, file, settings, progress)
         program = load(file)
-        inputs = read_inputs(program, source, seed=0)
+        inputs = arrays.inputs(program.inputs, source, seed=0)
         engines = {"sparsec": lambda: program.run(**inputs)}
         if vs:
             engines[vs] = _peer(model, inputs, threads)

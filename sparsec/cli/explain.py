@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from sparsec.artifact import read_artifact
 from sparsec.cli import options
 from sparsec.errors import UsageError
-from sparsec.program import load
 
 
 @click.command("explain")
@@ -17,7 +17,7 @@ from sparsec.program import load
 @options.as_json
 def command(artifact, layer, as_json) -> None:
     """Print what ARTIFACT decided: all layers, or one LAYER with every alternative."""
-    layers = load(artifact).manifest["layers"]
+    layers = read_artifact(artifact).manifest["layers"]
     if layer is not None:
         layers = [entry for entry in layers if layer in (entry["node"], entry["step"])]
         if not layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,9 @@ def _sizes(text: str, sizes: Sequence[str]) -> tuple[int, ...]:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, as a function of (what is done, how many are done, of how many); quiet off a terminal."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """A bar on stderr, as a function of (what is done, how many are done, of how many); quiet off a terminal."""
+    text = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("start", total=None)
 
@@ -71,8 +73,16 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def emit_json(data: Any) -> None:
-    """Print `data` as JSON on stdout."""
-    click.echo(json.dumps(data, indent=2, default=str))
+    """Print `data` as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
+    click.echo(json.dumps(_finite(data), indent=2, default=str, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -13,7 +13,7 @@ from sparsec.targets.registry import TARGETS
 def command(as_json) -> None:
     """List the targets and how to refine them."""
     if as_json:
-        options.emit_json({name: about for name, about in TARGETS.items()})
+        options.emit_json(TARGETS)
         return
     options.table("targets", ("name", "what it makes"), list(TARGETS.items()))
-    click.echo("\nRefine a target by a CPU that LLVM knows and by features: x86:znver5, arm:cortex-a76+dotprod, wasm+relaxed-simd.")
+    click.echo("\nRefine by a CPU or features that LLVM knows: x86:znver5, arm:cortex-a76+dotprod, wasm+relaxed-simd.")

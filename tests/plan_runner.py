@@ -1,0 +1,103 @@
+"""Runs a compiled model in this process, without linking an artifact: its plan's steps, with kernels from a JIT.
+
+    plan = compile_plan(model, target)
+    outputs = run_plan(plan, isa, inputs)
+
+The arena starts as NaNs, and inputs and outputs end at pages that cannot be read: a step that reads what nobody wrote,
+or beyond its operands, fails the test. Each step runs in pieces, last piece first, as threads may run them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_runner import check_marks, guarded
+
+from sparsec.model import Model
+from sparsec.passes import pipeline, run_pipeline
+from sparsec.schedule import Schedule, schedule
+from sparsec.target import Buffer, Port
+from sparsec.targets.isa import Isa, host_isas
+from sparsec.targets.jit import Jit, aligned_copy
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.native import NativeTarget
+from sparsec.targets.registry import parse_target
+
+PIECES = 3
+
+
+@dataclass(frozen=True)
+class CompiledPlan:
+    """A schedule and the bytes of its weights file."""
+
+    schedule: Schedule
+    weights: np.ndarray
+
+    @property
+    def steps(self) -> Iterator[tuple[Kernel, tuple[Buffer, ...]]]:
+        """Each kernel with the places of its arguments, in order."""
+        for kernel, step in zip(self.schedule.kernels, self.schedule.plan.steps, strict=True):
+            yield kernel, step.arguments
+
+
+def compile_plan(model: Model, target: NativeTarget | None = None, formats="auto") -> CompiledPlan:
+    """Passes and kernels of `model`, which is rewritten; the default target is x86."""
+    target = target or parse_target("x86")
+    passed = run_pipeline(model, pipeline(formats=formats), target)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights"
+        scheduled = schedule(model, target, passed.memory, weights, 1, lambda *_: None)
+        return CompiledPlan(scheduled, aligned_copy(np.fromfile(weights, np.uint8)))
+
+
+def run_plan(plan: CompiledPlan, isa: Isa, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of one run. Skips the test where this CPU lacks `isa`."""
+    if isa.name not in {host.name for host in host_isas()}:
+        pytest.skip(f"this CPU has no {isa.name}")
+    memory = _Memory(plan, inputs)
+    jit = Jit(plan.schedule.kernels, isa)
+    for kernel, places in plan.steps:
+        call = jit.prepared(kernel, [memory[place] for place in places])
+        cuts = [kernel.chunks * piece // PIECES for piece in range(PIECES + 1)]
+        for begin, end in reversed(list(zip(cuts, cuts[1:], strict=False))):
+            if begin < end:
+                call(begin, end)
+    return memory.outputs()
+
+
+class _Memory:
+    """The buffers of one run, by their places."""
+
+    def __init__(self, plan: CompiledPlan, inputs: Sequence[np.ndarray]):
+        ports = plan.schedule.plan
+        for array, port in zip(inputs, ports.inputs, strict=True):
+            assert (array.shape, array.dtype) == (port.shape, np.dtype(port.dtype)), f"input {port.name} is no {port}"
+        self._guarded = {
+            "input": [guarded(array, flush=True) for array in inputs],
+            "output": [guarded(_blank(port), flush=True) for port in ports.outputs],
+        }
+        self._bytes = {"arena": aligned_copy(np.full(ports.arena_bytes, 0xFF, np.uint8)), "weights": plan.weights}
+        self._given = [array.tobytes() for array in inputs]
+
+    def __getitem__(self, place: Buffer) -> np.ndarray:
+        if place.space in self._guarded:
+            return self._guarded[place.space][place.index][1]
+        return self._bytes[place.space][place.offset : place.offset + place.nbytes]
+
+    def outputs(self) -> list[np.ndarray]:
+        """Copies of the outputs, after a check that nothing else was written."""
+        for space, arrays in self._guarded.items():
+            for index, (outer, inner) in enumerate(arrays):
+                check_marks(outer, inner, f"{space} {index}")
+        assert self._given == [inner.tobytes() for _, inner in self._guarded["input"]], "an input was overwritten"
+        return [inner.copy() for _, inner in self._guarded["output"]]
+
+
+def _blank(port: Port) -> np.ndarray:
+    """An output that nobody wrote: all bits set (NaN), or for booleans and bytes a pattern."""
+    return np.frombuffer(b"\xff" * port.nbytes, port.dtype).reshape(port.shape)
