@@ -6,6 +6,8 @@
     %y = sp.map(%x, @s, @t) {x * s + t}                 ⇒  %z = sp.conv(%x, @w · s, @u) {acc + u}
     %z = sp.conv(%y, @w) {acc}, without padding            with u = Σ w · t
 
+    sp.map(sp.map(%x, @s, @t) {x * s + t}, @u) {x * u}  ⇒  sp.map(%x, @s · u, @t · u) {x * s + t}
+
 Any map that is affine in its one input counts, and any epilogue that is affine in its accumulator. Rows and columns of
 a weight are multiplied, so its zeros stay.
 """
@@ -15,13 +17,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.ir import SSAValue
+from xdsl.dialects import arith
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 
-from sparsec.ir import Contraction, ConvOp, ConvTransposeOp, MapOp, MatmulOp, WeightOp, identity_region, type_of
+from sparsec.ir import (
+    Contraction,
+    ConvOp,
+    ConvTransposeOp,
+    MapOp,
+    MatmulOp,
+    WeightOp,
+    YieldOp,
+    identity_region,
+    type_of,
+)
 from sparsec.ir.ops import values
 from sparsec.model import Model
-from sparsec.passes.base import Pass, channel_vector, constants, name_of, only_user, rebuild
+from sparsec.passes.base import Pass, channel_vector, constants, like, name_of, only_user, rebuild
 from sparsec.passes.contractions import (
     add_first,
     affine_epilogue,
@@ -40,8 +53,34 @@ from sparsec.weights import WeightStore
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
     def apply(self, model: Model, target: Target | None) -> None:
+        PatternRewriteWalker(MergeAffine(model.weights)).rewrite_module(model.module)
         PatternRewriteWalker(FoldBehind(model.weights)).rewrite_module(model.module)
         PatternRewriteWalker(FoldAhead(model.weights)).rewrite_module(model.module)
+
+
+@dataclass
+class MergeAffine(RewritePattern):
+    """Two affine maps, one after the other, are one scale and one shift."""
+
+    weights: WeightStore
+
+    def match_and_rewrite(self, op, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, MapOp) or (after := _affine_map(op, self.weights)) is None:
+            return
+        producer = after[0].owner
+        if not isinstance(producer, MapOp) or only_user(producer.result) is not op:
+            return
+        if (before := _affine_map(producer, self.weights)) is None:
+            return
+        (_, second), (source, first) = after, before
+        numbers = (second.scale * first.scale, second.scale * first.shift + second.shift)
+        if sum(map(np.size, numbers)) > sum(array.size for array in _constants_of(op, producer, weights=self.weights)):
+            return
+        dtype = type_of(source).dtype
+        new = [self.weights.add(f"{name_of(op)}.affine", np.asarray(number, dtype)) for number in numbers]
+        merged = MapOp([source, *(weight.result for weight in new)], _scale_and_shift(type_of(source).element))
+        rewriter.replace(op, [*new, like(merged, op)])
+        rewriter.erase(producer)
 
 
 @dataclass
@@ -107,6 +146,20 @@ def _affine_map(op: MapOp, weights: WeightStore) -> tuple[SSAValue, Affine] | No
         return None
     found = affine(op.body, list(op.inputs).index(source), constants(op.inputs, weights))
     return found and (source, found)
+
+
+def _constants_of(*ops: MapOp, weights: WeightStore) -> list[np.ndarray]:
+    return [array for op in ops for array in constants(op.inputs, weights).values()]
+
+
+def _scale_and_shift(element: Attribute) -> Region:
+    """(x, s, t) → x · s + t"""
+    block = Block(arg_types=[element] * 3)
+    x, scale, shift = block.args
+    scaled = arith.MulfOp(x, scale)
+    shifted = arith.AddfOp(scaled.result, shift)
+    block.add_ops([scaled, shifted, YieldOp(shifted.result)])
+    return Region(block)
 
 
 def _per_input(op: Contraction, number: Number) -> np.ndarray | None:

@@ -79,3 +79,29 @@ func.func @main(%x: !sp.tensor<[1, 2, 4, 4], f32>) -> !sp.tensor<[1, 1, 4, 4], f
 }
 // CHECK:      [[Y:%.*]] = "sp.map"(%x
 // CHECK:      "sp.conv"([[Y]], %w)
+
+// -----
+
+// What cannot go into a weight (nothing here has one) is at least one scale and one shift.
+// weight @mean = [1, 2]
+// weight @scale = [2, 3]
+func.func @main(%x: !sp.tensor<[1, 2, 4, 4], f32>) -> !sp.tensor<[1, 2, 4, 4], f32> {
+  %mean = "sp.weight"() <{ref = @mean}> : () -> !sp.tensor<[2, 1, 1], f32>
+  %scale = "sp.weight"() <{ref = @scale}> : () -> !sp.tensor<[2, 1, 1], f32>
+  %y = "sp.map"(%x, %mean) ({
+  ^bb0(%a: f32, %c: f32):
+    %s = arith.subf %a, %c : f32
+    "sp.yield"(%s) : (f32) -> ()
+  }) : (!sp.tensor<[1, 2, 4, 4], f32>, !sp.tensor<[2, 1, 1], f32>) -> !sp.tensor<[1, 2, 4, 4], f32>
+  %z = "sp.map"(%y, %scale) ({
+  ^bb0(%a: f32, %c: f32):
+    %m = arith.mulf %a, %c : f32
+    "sp.yield"(%m) : (f32) -> ()
+  }) : (!sp.tensor<[1, 2, 4, 4], f32>, !sp.tensor<[2, 1, 1], f32>) -> !sp.tensor<[1, 2, 4, 4], f32>
+  func.return %z : !sp.tensor<[1, 2, 4, 4], f32>
+}
+// CHECK:      [[S:%.*]] = "sp.weight"() <{ref = @map.affine}>
+// CHECK-NEXT: [[T:%.*]] = "sp.weight"() <{ref = @map.affine.1}>
+// CHECK-NEXT: "sp.map"(%x, [[S]], [[T]])
+// CHECK:      // weight @map.affine = [2.0, 3.0]
+// CHECK-NEXT: // weight @map.affine.1 = [-2.0, -6.0]
