@@ -1,4 +1,4 @@
-"""From a legalised function to a plan: each op becomes steps over buffers, each constant a place in the weights file."""
+"""From a legalised function to a plan: ops become steps over buffers, constants places in the weights file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from sparsec.ir import ReshapeOp, WeightOp, node_name, type_of
+from sparsec.ir import ReshapeOp, WeightOp, node_name
 from sparsec.model import Model
 from sparsec.passes.plan_memory import MemoryPlan
 from sparsec.target import Buffer, Plan, Port, Step
@@ -68,9 +68,7 @@ def schedule(
     return result
 
 
-def _add_step(
-    result: Schedule, op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile
-) -> None:
+def _add_step(result: Schedule, op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile) -> None:
     kernel = call.kernel
     buffers = tuple(_place(argument, model, memory, file) for argument in call.arguments)
     name = f"{len(result.plan.steps)}:{node_name(op)}"

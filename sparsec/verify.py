@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,10 +75,8 @@ def check(comparisons: Sequence[Comparison]) -> None:
         raise AccuracyError("outputs differ from the reference\n" + "\n".join(lines))
 
 
-def onnxruntime_session(
-    model: Path, threads: int = 1
-) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None:
-    """`model` in onnxruntime as a function of inputs by name, or None where onnxruntime is not installed or refuses it."""
+def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str, np.ndarray]], dict[str, Any]] | None:
+    """`model` in onnxruntime as a function of inputs by name; None where it is not installed or refuses the model."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime

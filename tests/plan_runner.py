@@ -45,10 +45,10 @@ class CompiledPlan:
             yield kernel, step.arguments
 
 
-def compile_plan(model: Model, target: NativeTarget | None = None, formats="auto") -> CompiledPlan:
+def compile_plan(model: Model, target: NativeTarget | None = None) -> CompiledPlan:
     """Passes and kernels of `model`, which is rewritten; the default target is x86."""
     target = target or parse_target("x86")
-    passed = run_pipeline(model, pipeline(formats=formats), target)
+    passed = run_pipeline(model, pipeline(), target)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         scheduled = schedule(model, target, passed.memory, weights, 1, lambda *_: None)
@@ -63,8 +63,8 @@ def run_plan(plan: CompiledPlan, isa: Isa, inputs: Sequence[np.ndarray]) -> list
     jit = Jit(plan.schedule.kernels, isa)
     for kernel, places in plan.steps:
         call = jit.prepared(kernel, [memory[place] for place in places])
-        cuts = [kernel.chunks * piece // PIECES for piece in range(PIECES + 1)]
-        for begin, end in reversed(list(zip(cuts, cuts[1:], strict=False))):
+        for piece in reversed(range(PIECES)):
+            begin, end = kernel.chunks * piece // PIECES, kernel.chunks * (piece + 1) // PIECES
             if begin < end:
                 call(begin, end)
     return memory.outputs()
