@@ -12,7 +12,7 @@ _MAKERS = {"host": host, "x86": x86, "arm": arm, "wasm": wasm}
 
 TARGETS = {
     "host": "the CPU of this machine, with a cost model measured on it",
-    "x86": "x86-64 Linux: AVX-512 and AVX2 code in one library, chosen at run time; x86:CPU makes one of them",
+    "x86": "x86-64 Linux: AVX-512 and AVX2 code in one library, chosen at run time; x86:CPU has one",
     "arm": "AArch64 Linux with NEON",
     "wasm": "WebAssembly with 128-bit SIMD",
     "wasm+relaxed-simd": "WebAssembly with relaxed SIMD (fused multiply-add)",

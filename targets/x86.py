@@ -7,8 +7,8 @@ from dataclasses import replace
 import llvmlite.binding as llvm
 
 from sparsec.errors import SparsecError, TargetError, UsageError
-from sparsec.targets.cpu import macros
 from sparsec.targets.cost import calibrated, shipped
+from sparsec.targets.cpu import macros
 from sparsec.targets.isa import AVX2, AVX512, Isa, host_isas, refine
 from sparsec.targets.native import NativeTarget
 

@@ -9,7 +9,7 @@ accumulated element and one element of each extra operand (broadcast to the resu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from xdsl.dialects.builtin import (
@@ -53,7 +53,7 @@ def ints(values: Sequence[int]) -> DenseArrayBase:
 
 def values(attribute: DenseArrayBase) -> tuple[int, ...]:
     """The ints of an `array<i64: ...>` attribute."""
-    return tuple(int(v) for v in attribute.iter_values())
+    return tuple(int(v) for v in attribute.get_values())
 
 
 def integer(value: int) -> IntegerAttr:
@@ -228,8 +228,10 @@ class ConvTransposeOp(Contraction):
 
     def accumulated_shape(self) -> tuple[Dim, ...]:
         x, w = self._shapes()[:2]
-        geometry = (self.strides, self.dilations, self.pads, self.output_padding)
-        return shapes.conv_transpose(x, w, *map(values, geometry), self.groups.value.data)
+        strides, dilations, pads = (values(attribute) for attribute in (self.strides, self.dilations, self.pads))
+        return shapes.conv_transpose(
+            x, w, strides, dilations, pads, values(self.output_padding), self.groups.value.data
+        )
 
 
 @irdl_op_definition
@@ -760,7 +762,7 @@ def _contraction(
     extras: Sequence[SSAValue],
     epilogue: Region | None,
     shape: tuple[Dim, ...],
-    properties: dict[str, Attribute],
+    properties: Mapping[str, Attribute],
 ) -> dict:
     elements = [type_of(lhs).element, *(type_of(extra).element for extra in extras)]
     epilogue = epilogue or identity_region(elements)

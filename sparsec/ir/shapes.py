@@ -1,4 +1,4 @@
-"""Shape rules of the `sp` dialect, for its verifier and for whoever builds ops. All raise ValueError with the reason."""
+"""Shape rules of the `sp` dialect, for its verifier and for builders of ops. All raise ValueError with the reason."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -62,6 +62,7 @@ def element_of(dtype: np.dtype | type) -> Attribute:
 
 
 LevelKind = Literal["dense", "compressed", "nm"]
+LevelPart = Literal["", "/", "%"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Level:
 
     dim: int
     kind: LevelKind
-    part: Literal["", "/", "%"] = ""
+    part: LevelPart = ""
     tile: int = 1
     keep: int = 0
 
@@ -112,7 +113,8 @@ def parse_format(text: str) -> Format:
         if not match:
             raise ValueError(f"not a storage level: {item!r}")
         dim, part, tile, kind, keep = match.groups()
-        levels.append(Level(int(dim), kind.split("(")[0], part or "", int(tile or 1), int(keep or 0)))
+        kind = cast(LevelKind, kind.split("(")[0])
+        levels.append(Level(int(dim), kind, cast(LevelPart, part or ""), int(tile or 1), int(keep or 0)))
     return Format(tuple(levels))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sparsec.targets.kernels.base import Kernel
 from xdsl.ir import SSAValue
+
+from sparsec.targets.kernels.base import Kernel
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel over values of the function (operands and results of the op) and packed constants, in argument order.
+    """One kernel over operands and results of the op and packed constants, in the order of its arguments.
 
     `writes` are the indices of the arguments that the kernel writes; the others are only read.
     """
