@@ -50,19 +50,20 @@ def multiply(
     rows: int,
     counts: Sequence[int | None],
     k: int,
-    prefetch: int = 0,
     copies: int | None = None,
-) -> list[list[Value]]:
+    started: list[Value] | None = None,
+) -> list[Value]:
     """The sums x[r, :k] · w[:k, c] of `rows` rows and one vector of columns for each of `counts` (None: whole).
 
-    `w` has columns of stride 1. `prefetch` bytes ahead are asked for, where that is not 0. `copies` is the
-    `partial_sums` of another tile, where this one has to add in the same order.
+    `w` has columns of stride 1. `copies` is the `partial_sums` of another tile, where this one has to add in the same
+    order; `started` are sums to go on from. The sums of a row come one after another.
     """
     lanes = b.isa.lanes
     copies = copies or partial_sums(rows, len(counts))
     unroll = max(UNROLL, copies)
     zero = b.constant(0.0, "f32", lanes)
-    sums = [zero] * (copies * rows * len(counts))
+    size = rows * len(counts)
+    sums = [*(started or [zero] * size), *[zero] * ((copies - 1) * size)]
 
     def step(at: Index, copy: int) -> None:
         columns = [b.vload(w.ref, at * w.row + v * lanes, count) for v, count in enumerate(counts)]
@@ -74,21 +75,13 @@ def multiply(
 
     with b.loop(0, k // unroll * unroll, unroll, carry=sums) as i:
         for ahead in range(unroll):
-            if prefetch:
-                b.prefetch(w.ref, (i + ahead) * w.row + prefetch // 4)
             step(i + ahead, ahead % copies)
     for i in range(k // unroll * unroll, k):
         step(i, i % copies)
-    return _folded(sums, copies, rows, len(counts))
-
-
-def _folded(sums: list[Value], copies: int, rows: int, vectors: int) -> list[list[Value]]:
-    size = rows * vectors
-    while copies > 1:
-        half = copies // 2
-        sums = [x + y for x, y in zip(sums[: half * size], sums[half * size :], strict=True)]
-        copies = half
-    return [sums[row * vectors : (row + 1) * vectors] for row in range(rows)]
+    while len(sums) > size:
+        half = len(sums) // 2
+        sums = [x + y for x, y in zip(sums[:half], sums[half:], strict=True)]
+    return sums
 
 
 def column_vectors(lanes: int, width: int) -> list[int | None]:

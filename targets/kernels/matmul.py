@@ -110,11 +110,10 @@ class Matmul(Kernel):
             counts = column_vectors(b.isa.lanes, min(step, width - at))
             loads = counts if right.row != PANEL else [None] * len(counts)
             part = Matrix(right.ref + at, right.row, 1)
-            for r, vectors in enumerate(multiply(b, left, part, rows, loads, self.k)):
-                for v, (total, valid) in enumerate(zip(vectors, counts, strict=True)):
-                    place = column + (at + v * b.isa.lanes)
-                    token = row + r + job.token
-                    self.epilogue.store(b, total, job.extras, job.y, self.m, token, place, valid)
+            for i, total in enumerate(multiply(b, left, part, rows, loads, self.k)):
+                r, v = divmod(i, len(counts))
+                token, place = row + r + job.token, column + (at + v * b.isa.lanes)
+                self.epilogue.store(b, total, job.extras, job.y, self.m, token, place, counts[v])
 
     def _right(self, b: Builder, job: _Job, column: Index, width: int) -> Matrix:
         """The columns of b, in place or packed."""

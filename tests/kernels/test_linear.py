@@ -59,8 +59,8 @@ def test_cache_sets_and_groups(isa):
         case(normal(6, 1024), normal(33, 1024)),
         case(normal(300, 24), normal(40, 24)),
     ]
-    if isa.x86:
-        cases.append(case(normal(131, 4096), normal(35, 4096)))
+    if isa.x86:  # several blocks of K: two, three, and with rows apart
+        cases += [case(normal(70, k), normal(35, k), normal(35)) for k in (2050, 3001, 4096)]
     check(linear.lower, cases, isa)
 
 
