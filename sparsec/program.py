@@ -77,7 +77,7 @@ class Program:
         return {port.name: array for port, array in zip(self.outputs, self(**inputs), strict=True)}
 
     def profile(self, repeats: int = 20, **inputs: Any) -> list[tuple[str, float]]:
-        """The steps of a run, in order, each with its median time in seconds on one thread. TargetError off the host."""
+        """The steps of a run in order, each with its median seconds on one thread. TargetError off the host."""
         if not isinstance(self._runner, NativeRunner):
             raise TargetError(f"{self.path} does not run on this machine itself, so its steps cannot be timed")
         arrays = [_checked(value, port) for value, port in zip(self._bind((), inputs), self.inputs, strict=True)]

@@ -20,7 +20,7 @@ TARGETS = {
 
 
 def parse_target(text: str) -> NativeTarget:
-    """The target that `name[:cpu][+feature...]` means. Raises UsageError, or TargetError where it does not exist here."""
+    """The target that `name[:cpu][+feature...]` means. Raises UsageError, or TargetError where it cannot be had."""
     head, *features = text.split("+")
     name, _, cpu = head.partition(":")
     if name == "cuda":

@@ -13,7 +13,7 @@ from sparsec.targets.kernels.base import Kernel
 
 @dataclass(frozen=True)
 class Packed:
-    """A constant arranged for a kernel. Equal keys mean equal bytes; `build` runs once, when the weights are written."""
+    """A constant arranged for a kernel. Equal keys mean equal bytes; `build` runs once, as the weights are written."""
 
     key: str
     build: Callable[[], np.ndarray]
