@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import numpy as np
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Operation, Region, SSAValue
 from xdsl.utils.arg_spec import ArgSpecConvertible
 
 from sparsec.ir import Contraction, TensorType, WeightOp, node_name, type_of
@@ -83,11 +83,6 @@ def rebuild(
         regions=[region],
         result_types=[TensorType(result.shape, last.operands[0].type, result.encoding)],
     )
-
-
-def elements(values: Sequence[SSAValue]) -> list[Attribute]:
-    """The element types of tensor values."""
-    return [type_of(value).element for value in values]
 
 
 def channel_vector(array: np.ndarray, rank: int, axis: int, size: int) -> np.ndarray | None:

@@ -109,7 +109,7 @@ class _Planner:
         offsets, size = place(lives, bound)
         places = {id(live): offset for live, offset in zip(lives, offsets, strict=True)}
         for value, live in self._lives.items():
-            self._buffers[value] = Buffer("arena", 0, places[id(live)], int(type_of(value).nbytes))  # pyright: ignore
+            self._buffers[value] = Buffer("arena", 0, places[id(live)], _nbytes(value))
         for op in self._main.body.block.ops:
             if isinstance(op, ReshapeOp) and root(op.input) in self._buffers:
                 self._buffers[op.result] = self._buffers[root(op.input)]
@@ -117,10 +117,10 @@ class _Planner:
         return MemoryPlan(self._buffers, size, bound)
 
     def _place_ports(self) -> None:
-        last = self._ops[-1]
-        for space, values in (("input", self._main.body.block.args), ("output", map(root, last.operands))):
-            for index, value in enumerate(values):
-                self._buffers[value] = Buffer(space, index, 0, int(type_of(value).nbytes))  # pyright: ignore
+        for index, value in enumerate(self._main.body.block.args):
+            self._buffers[value] = Buffer("input", index, 0, _nbytes(value))
+        for index, value in enumerate(self._ops[-1].operands):
+            self._buffers[root(value)] = Buffer("output", index, 0, _nbytes(value))
 
     def _find_lives(self) -> None:
         for index, op in enumerate(self._ops):
@@ -129,7 +129,7 @@ class _Planner:
                     live.last = index
             for value in op.results:
                 if value not in self._buffers:
-                    self._lives[value] = Live(_aligned(int(type_of(value).nbytes)), index, index)  # pyright: ignore
+                    self._lives[value] = Live(_aligned(_nbytes(value)), index, index)
 
     def _share_dying_inputs(self) -> None:
         """Let maps write over an input, so that one buffer lives on from the input to the result."""
@@ -205,6 +205,12 @@ def _best_gap(nbytes: int, taken: Sequence[tuple[int, int]]) -> int:
             best, waste = end, gap - nbytes
         end = max(end, high)
     return best if best >= 0 else end
+
+
+def _nbytes(value: SSAValue) -> int:
+    nbytes = type_of(value).nbytes
+    assert isinstance(nbytes, int), "memory is planned once sizes are fixed"
+    return nbytes
 
 
 def _aligned(nbytes: int) -> int:
