@@ -10,6 +10,7 @@ from sparsec.targets.isa import Isa
 
 CHAINS = 8  # sums that must run at once: two multiply-adds a cycle with a latency of four
 UNROLL = 4  # steps of k written out
+LINE = 16  # floats in a line of the caches
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,14 @@ class Matrix:
     ref: Ref
     row: int
     column: int
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Memory to fetch into the second-level cache while a tile is computed: `lines` for every `UNROLL` steps of k."""
+
+    ref: Ref
+    lines: int
 
 
 def tile_rows(isa: Isa) -> int:
@@ -52,11 +61,12 @@ def multiply(
     k: int,
     copies: int | None = None,
     started: list[Value] | None = None,
+    ahead: Ahead | None = None,
 ) -> list[Value]:
     """The sums x[r, :k] · w[:k, c] of `rows` rows and one vector of columns for each of `counts` (None: whole).
 
     `w` has columns of stride 1. `copies` is the `partial_sums` of another tile, where this one has to add in the same
-    order; `started` are sums to go on from. The sums of a row come one after another.
+    order; `started` are sums to go on from; `ahead` is prefetched meanwhile. The sums of a row come one after another.
     """
     lanes = b.isa.lanes
     copies = copies or partial_sums(rows, len(counts))
@@ -74,8 +84,11 @@ def multiply(
                 sums[place] = b.fma(scalar, column, sums[place])
 
     with b.loop(0, k // unroll * unroll, unroll, carry=sums) as i:
-        for ahead in range(unroll):
-            step(i + ahead, ahead % copies)
+        if ahead:
+            for line in range(ahead.lines):
+                b.prefetch(ahead.ref, i * (ahead.lines * LINE // UNROLL) + line * LINE, locality=2)
+        for more in range(unroll):
+            step(i + more, more % copies)
     for i in range(k // unroll * unroll, k):
         step(i, i % copies)
     while len(sums) > size:

@@ -14,11 +14,23 @@ import numpy as np
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
-from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, partial_sums, tile_rows, tile_vectors
+from sparsec.targets.kernels.gemm import (
+    LINE,
+    UNROLL,
+    Ahead,
+    Matrix,
+    Rows,
+    column_vectors,
+    multiply,
+    partial_sums,
+    tile_rows,
+    tile_vectors,
+)
 from sparsec.targets.kernels.linear_kernel import LinearKernel, far
 
 PANEL = 32
 GROUP = 128  # most tokens in a group
+FAR = 1 << 17  # weights from which on the next panel is prefetched (512 KB)
 DEPTH = 1024  # about how many elements of K are in a block: 128 tokens of it take 512 KB
 
 
@@ -203,12 +215,21 @@ class _Work:
         copies = partial_sums(rows, tile_vectors(b.isa, rows, PANEL))
         left = Matrix(part.x + row * kernel.row, kernel.row, 1)
         right = Matrix(w, PANEL, 1)
-        sums = multiply(b, left, right, rows, [None] * len(counts), part.depth, copies=copies, started=started)
+        ahead = self._ahead(part, w, row, rows)
+        sums = multiply(b, left, right, rows, [None] * len(counts), part.depth, copies, started, ahead)
         for total, (token, at, n) in zip(sums, places, strict=True):
             if part.final:
                 kernel.epilogue.store(b, total, self.extras, self.y, kernel.m, token, at, n)
             else:
                 b.vstore(total, self.y + token * kernel.m, at, n)
+
+    def _ahead(self, part: _Part, w: Ref, row: Index, rows: int) -> Ahead | None:
+        """This tile's share of the next panel, which would else come as fast as memory, and late."""
+        if not part.count > NEAR or self.kernel.m * self.kernel.k < FAR:
+            return None
+        lines = part.depth * PANEL // LINE
+        share = w + (self.kernel.k * PANEL) + row * (lines // part.count * LINE)
+        return Ahead(share, -(-UNROLL * PANEL // LINE * rows // part.count))
 
 
 @dataclass(frozen=True)
