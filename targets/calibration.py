@@ -46,7 +46,7 @@ class Sample:
         result = (self.size + 2 * pad - self.taps) // self.stride + 1
         rows = max(1, self.rows // self.stride)
         source = _planes(self.channels, self.size, self.rows)
-        window = Window((self.taps,) * 2, (self.stride,) * 2, (1, 1), (pad, pad))
+        window = Window((self.taps, self.taps), (self.stride, self.stride), (1, 1), (pad, pad))
         return ConvShape(source, _planes(self.outputs, result, rows), window, 1)
 
     def weight(self) -> np.ndarray:
@@ -79,6 +79,8 @@ SAMPLES = (
     Sample(DENSE, 1.0, 128, 32, 7, 7, 3),
     Sample(DENSE, 1.0, 32, 32, 56, 2, 3, 2),
     Sample(DENSE, 1.0, 64, 12, 28, 4, 3),
+    Sample(DENSE, 1.0, 128, 12, 28, 4, 1, 2),
+    Sample(DENSE, 1.0, 64, 12, 14, 14, 3, 2),
     Sample(WIDE, 0.5, 256, 128, 28, 4),
     Sample(WIDE, 0.1, 256, 256, 28, 4),
     Sample(WIDE, 0.02, 256, 256, 28, 4),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sparsec import __version__
 from sparsec.targets.isa import Isa
+from sparsec.targets.shipped import COSTS
 
 SETS, LINE = 64, 64  # of an L1 cache; its ways are what differs
 
@@ -112,8 +113,5 @@ def _save(path: Path, content: Mapping[str, object]) -> None:
 
 
 def shipped(isa: Isa) -> CostModel:
-    """Costs for machines that are not at hand: of a server core for x86, a Cortex-A76 for ARM, V8 on one for wasm."""
-    return CostModel(_SHIPPED[isa.name], Caches(32 << 10, 512 << 10))
-
-
-_SHIPPED: dict[str, dict[str, float]] = {}
+    """Costs for machines that are not at hand."""
+    return CostModel(COSTS[isa.name], Caches(32 << 10, 512 << 10))

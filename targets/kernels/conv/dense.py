@@ -83,7 +83,6 @@ class DenseConv(ConvKernel):
         blocks = -(-shape.outputs // OUTPUTS) / shape.outputs
         return {
             "dense fma": rows * shape.depth * vectors,
-            "dense sum": rows * self.blocks * vectors,
             "dense tile": rows * blocks * self.blocks * sum(tile.repeats for tile in parts),
             **self.shared_events(isa, caches, weight.nbytes),
         }

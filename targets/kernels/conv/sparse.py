@@ -82,8 +82,7 @@ class SparseConv(ConvKernel):
         widths = tiles(shape.target.stride, isa.lanes, self._most(isa))
         count = sum(tile.repeats for tile in widths)
         vectors = sum(tile.vectors * tile.repeats for tile in widths)
-        counts, runs = _census(weight, shape.groups, self.block * shape.taps, self.splits)
-        stored, rows = int(counts.sum()), counts.size
+        stored, rows = int(np.count_nonzero(weight)), weight.shape[0] * self.blocks
         wide = 4 * isa.lanes * widths[0].vectors
         far = caches.overflow(min(self.block * shape.taps, shape.depth), wide, 4 * shape.stride)
         return {
@@ -92,21 +91,8 @@ class SparseConv(ConvKernel):
             "non-zero": panels * stored * count,
             "sparse sum": panels * rows * vectors,
             "sparse row": panels * rows * count,
-            "run": panels * runs * count,
             **self.shared_events(isa, caches, 8 * stored + 4 * rows),
         }
-
-
-def _census(weight: np.ndarray, groups: int, block: int, splits: int) -> tuple[np.ndarray, int]:
-    """Non-zeros of each output in each block of K, and how many runs the stream has."""
-    outputs = weight.shape[0] // groups
-    nonzero = weight.reshape(weight.shape[0], -1) != 0
-    counts = np.add.reduceat(nonzero, np.arange(0, nonzero.shape[1], block), axis=1, dtype=np.int32)
-    each = -(-outputs // (splits if groups == 1 else 1))
-    runs = sum(
-        len(np.unique(column)) for start in range(0, len(counts), each) for column in counts[start : start + each].T
-    )
-    return counts, runs
 
 
 def pack_sparse(weight: np.ndarray, groups: int, block: int, stride: int, splits: int) -> np.ndarray:

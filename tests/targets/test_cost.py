@@ -1,0 +1,65 @@
+"""Cost models: fits, caches, the cache file, and that shipped models know every event."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sparsec.targets import calibration, cost
+from sparsec.targets.cost import Caches, CostModel, calibrated, shipped
+from sparsec.targets.isa import AVX512, ISAS
+
+CACHES = Caches(32 << 10, 512 << 10)
+
+
+def test_fit_finds_costs():
+    counts = np.random.default_rng(0).random((12, 3)) + 0.1
+    np.testing.assert_allclose(calibration.fit(counts, counts @ [1.0, 0.2, 3.0]), [1.0, 0.2, 3.0], rtol=1e-6)
+
+
+def test_fit_has_no_negative_costs():
+    random = np.random.default_rng(1)
+    counts = random.random((30, 4))
+    costs = calibration.fit(counts, counts @ [1.0, 0.0, 2.0, 0.0] * random.uniform(0.9, 1.1, 30))
+    assert (costs >= 0).all()
+    assert abs(counts @ costs / (counts @ [1.0, 0.0, 2.0, 0.0]) - 1).max() < 0.2
+
+
+@pytest.mark.parametrize("isa", ISAS.values(), ids=ISAS)
+def test_shipped_models_know_every_event(isa):
+    model = shipped(isa)
+    for sample in (*calibration.SAMPLES, *calibration.LINEAR):
+        weight = sample.weight()
+        assert model.seconds(sample.kernel().events(isa, CACHES, weight)) > 0
+
+
+def test_overflow_of_the_l1():
+    assert CACHES.overflow(64, 448, 448) == 0  # 28 KB next to each other
+    assert CACHES.overflow(128, 448, 448) > 0.9
+    assert CACHES.overflow(64, 256, 4096) > 0.9  # 16 KB, but all in 4 sets of 64
+
+
+def test_costs_are_measured_once(tmp_path, monkeypatch):
+    runs = []
+
+    def calibrate(isa, caches):
+        runs.append(isa)
+        return CostModel({"event": 2.0}, caches)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "calibrate", calibrate)
+    first, second = calibrated(AVX512), calibrated(AVX512)
+    assert first == second
+    assert runs == [AVX512]
+    (file,) = (tmp_path / "sparsec" / "cost").iterdir()
+    file.write_text(json.dumps({"nanoseconds": 1}))
+    assert calibrated(AVX512) == first  # a broken file is measured anew
+    assert len(runs) == 2
+
+
+def test_unwritable_cache_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "sparsec").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "calibrate", lambda isa, caches: CostModel({}, caches))
+    assert calibrated(AVX512).nanoseconds == {}
+    assert cost.shipped(AVX512).nanoseconds
