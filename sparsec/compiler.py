@@ -171,7 +171,7 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
         raise UsageError(f"--verify runs the artifact, and --emit {emit} makes none that runs")
     clock.step("reference outputs")
     ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]
-    inputs = verify.random_inputs(ports) if options.verify == "random" else dict(options.verify)
+    inputs = verify.random_inputs(ports) if isinstance(options.verify, str) else dict(options.verify)
     expected = {"the interpreter": dict(zip(model.output_names, interpret(model, inputs), strict=True))}
     if session := verify.onnxruntime_session(path):
         expected["onnxruntime"] = session(inputs)

@@ -56,6 +56,17 @@ def claimed() -> list[str]:
 
 
 @cache
+def by_operator() -> dict[str, str]:
+    """One claimed test for each operator that such a test begins with."""
+    found: dict[str, str] = {}
+    for name in claimed():
+        test = collect()[name]
+        if test is not None:
+            found.setdefault(test.model.graph.node[0].op_type, name)
+    return found
+
+
+@cache
 def not_claimed() -> dict[str, str]:
     """The tests that sparsec does not claim, and why: `[reason]` lines, then names."""
     reasons: dict[str, str] = {}

@@ -1,7 +1,8 @@
 """Runs a compiled model in this process, without linking an artifact: its plan's steps, with kernels from a JIT.
 
     plan = compile_plan(model, target)
-    outputs = run_plan(plan, isa, inputs)
+    outputs = run_plan(plan, isa, inputs)                       x86
+    all_outputs = run_plans([(plan, inputs), ...], isa)         any ISA
 
 The arena starts as NaNs, and inputs and outputs end at pages that cannot be read: a step that reads what nobody wrote,
 or beyond its operands, fails the test. Each step runs in pieces, last piece first, as threads may run them.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_runner import check_marks, guarded
+from kernel_runner import check_marks, guarded, run_kernels
 
 from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
@@ -68,6 +69,20 @@ def run_plan(plan: CompiledPlan, isa: Isa, inputs: Sequence[np.ndarray]) -> list
             if begin < end:
                 call(begin, end)
     return memory.outputs()
+
+
+def run_plans(plans: Sequence[tuple[CompiledPlan, Sequence[np.ndarray]]], isa: Isa) -> list[list[np.ndarray]]:
+    """The outputs of many plans on any ISA: the first steps of all are compiled, linked and run together, and so on."""
+    memories = [_Memory(plan, inputs) for plan, inputs in plans]
+    steps = [list(plan.steps) for plan, _ in plans]
+    for depth in range(max(map(len, steps))):
+        reached = [(memory, *mine[depth]) for memory, mine in zip(memories, steps, strict=True) if depth < len(mine)]
+        runs = [(kernel, [memory[place] for place in places]) for memory, kernel, places in reached]
+        for (_, arrays), results in zip(runs, run_kernels(runs, isa), strict=True):
+            for array, result in zip(arrays, results, strict=True):
+                if array.tobytes() != result.tobytes():  # an operand that shares its buffer with a result stays behind
+                    array[...] = result
+    return [memory.outputs() for memory in memories]
 
 
 class _Memory:
