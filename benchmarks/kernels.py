@@ -226,7 +226,7 @@ def openvino(layer: Layer, precision: str) -> Contender | None:
         pad = [layer.taps // 2] * 2
         weight = (back if seed % 2 and layer.channels != layer.outputs else layer).weight(1.0, seed)
         y = op.relu(op.convolution(y, op.constant(weight), [1, 1], pad, pad, [1, 1]))
-    model = ov.Model([y], [x], "chain")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    model = ov.Model([y], [x], "chain")  # pyright: ignore[reportGeneralTypeIssues]
     options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
     compiled = ov.Core().compile_model(model, "CPU", {**options, "ENABLE_CPU_PINNING": False})
     request = compiled.create_infer_request()

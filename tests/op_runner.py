@@ -70,16 +70,17 @@ def check(lower: Lower, cases: Sequence[Case], isa: Isa, flush: bool = True) -> 
     for case in cases:
         (call,) = lower(case.op, case.weights)
         calls.append(call)
-    runs = [(call.kernel, _memory(case, call)) for case, call in zip(cases, calls, strict=True)]
+    runs = [(call.kernel, memory(case, call)) for case, call in zip(cases, calls, strict=True)]
     ends = tuple(range(max(len(arrays) for _, arrays in runs))) if flush else ()
     outputs = run_kernels(runs, isa, flush=ends)
-    for case, call, memory in zip(cases, calls, outputs, strict=True):
-        got = [logical(memory[index], type_of(_value(call, index))) for index in call.writes]
+    for case, call, after in zip(cases, calls, outputs, strict=True):
+        got = [logical(after[index], type_of(_value(call, index))) for index in call.writes]
         for have, want in zip(got, case.expected(), strict=True):
             _compare(have, want, case, f"{call.kernel.name} {case.label} {[a.shape for a in case.arrays]}")
 
 
-def _memory(case: Case, call: Call) -> list[np.ndarray]:
+def memory(case: Case, call: Call) -> list[np.ndarray]:
+    """The arguments of a call as they lie in memory; those that it writes are full of ones."""
     operands = dict(zip(case.op.operands, case.arrays, strict=True))
     arrays = []
     for index, argument in enumerate(call.arguments):
@@ -119,4 +120,4 @@ def sum_of(count):
     return Region(block)
 
 
-__all__ = ["Case", "check", "sum_of"]
+__all__ = ["Case", "check", "memory", "sum_of"]

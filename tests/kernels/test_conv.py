@@ -8,16 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from kernel_runner import every_isa
-from op_runner import Case, check
+from op_runner import Case, check, memory
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Operation, Region
 
+from sparsec import formats
 from sparsec.ir import ConvOp, Panel, PanelAttr, type_of
 from sparsec.ir.scalar import region
-from sparsec.targets.isa import Isa
+from sparsec.target import Candidate
+from sparsec.targets.cost import shipped
+from sparsec.targets.isa import AVX512, Isa, host_isas
+from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.conv.lowering import call
+from sparsec.targets.kernels.conv.lowering import call, candidates
+from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.table import ROWS, Row
+from sparsec.targets.native import NativeTarget
 from sparsec.weights import WeightStore
 
 every_row = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -156,3 +162,59 @@ def test_epilogues(isa, row):
 @pytest.mark.parametrize("density", [0.0, 1.0])
 def test_extreme_densities(isa, row, density):
     run([Shape(150, 20, (5, 7), density=density), Shape(20, 7, (5, 7), (3, 3), density=density)], row, isa)
+
+
+@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.name)
+@every_row
+def test_chunks_in_any_grouping(isa, row):
+    """Ranges of chunks, as threads get them, give what all chunks at once give."""
+    for shape in (
+        Shape(70, 400, (3, 5)),
+        Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2),
+        Shape(32, 64, (12, 12), groups=8),
+    ):
+        made = case(shape)
+        (one,) = lowering(row)(made.op, made.weights)
+        assert one.kernel.chunks > 4
+        arrays = memory(made, one)
+        whole, pieces = ([array.copy() for array in arrays] for _ in range(2))
+        jit = Jit([one.kernel], isa)
+        jit(one.kernel, whole)
+        for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
+            jit(one.kernel, pieces, begin, end)
+        np.testing.assert_array_equal(pieces[-1], whole[-1])
+
+
+def choice(shape: Shape) -> Candidate:
+    made = case(shape)
+    assert isinstance(made.op, ConvOp)
+    target = NativeTarget("x86", (AVX512,), shipped(AVX512))
+    found = candidates(made.op, made.weights, target)
+    assert {candidate.row for candidate in found} == set(ROWS)
+    assert [c.seconds for c in found] == sorted(c.seconds for c in found)
+    assert all(0 < c.seconds < 1 and c.reason for c in found)
+    return found[0]
+
+
+def test_choice_follows_density():
+    for kernel, pads in (((1, 1), (0, 0, 0, 0)), ((3, 3), (1, 1, 1, 1))):
+        dense = choice(Shape(64, 64, (28, 28), kernel, pads=pads, density=1.0))
+        sparse = choice(Shape(64, 64, (28, 28), kernel, pads=pads, density=0.1))
+        assert dense.format is not None
+        assert sparse.format is not None
+        assert dense.format.is_dense
+        assert not sparse.format.is_dense
+        assert sparse.seconds < dense.seconds / 2
+
+
+@every_row
+def test_format_holds_the_weights(row):
+    """The format of each row, packed and unpacked, is the weight."""
+    shape = Shape(10, 9, (5, 5), (3, 3), pads=(1, 1, 1, 1))
+    made = case(shape)
+    assert isinstance(made.op, ConvOp)
+    weight = made.arrays[1]
+    packed = formats.pack(weight, row.format(ConvShape.of(made.op)))
+    np.testing.assert_array_equal(formats.unpack(packed), weight)
+    if row.sparse:
+        assert len(packed.values) == np.count_nonzero(weight)

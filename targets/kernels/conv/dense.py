@@ -27,10 +27,6 @@ class DenseConv(ConvKernel):
 
     weight_element: ClassVar[str] = "f32"
 
-    @property
-    def name(self) -> str:
-        return f"conv_f32_dense_m{OUTPUTS}k{self.block * self.shape.taps}"
-
     def multiply(self, b: Builder, work: Work) -> None:
         rows, most = register_tile(b.isa)
         full, rest = divmod(self.shape.outputs, OUTPUTS)

@@ -24,7 +24,7 @@ SUMS_BYTES = 512 * 1024  # of a panel's sums, from which on they count as too la
 
 @dataclass(frozen=True)
 class ConvKernel(Kernel):
-    """A convolution whose weights are packed. Arguments: source, weights, the epilogue's extras, target.
+    """A convolution with packed weights, by the table's `row`. Arguments: source, weights, epilogue operands, target.
 
     K is walked in blocks of `block` input channels; between blocks, partial sums lie in the target. A chunk is one
     panel for one of `splits` parts of the outputs (of the groups, where there are several). Chunks of one panel that
@@ -32,6 +32,7 @@ class ConvKernel(Kernel):
     one part after the other is finished, so that its sums stay in L2 (3072 × 768 on 128 pixels: 8 % faster).
     """
 
+    row: str
     shape: ConvShape
     extras: tuple[Extra, ...]
     epilogue: Body
@@ -39,6 +40,10 @@ class ConvKernel(Kernel):
     splits: int
 
     weight_element: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        return self.row
 
     @abstractmethod
     def multiply(self, b: Builder, work: Work) -> None:

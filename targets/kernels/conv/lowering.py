@@ -74,7 +74,7 @@ def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:
 
 def kernel_of(row: Row, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> ConvKernel:
     """The kernel that `row` stands for at these sizes."""
-    fields = shape, extras, epilogue, row.block(shape), row.splits(shape)
+    fields = row.name, shape, extras, epilogue, row.block(shape), row.splits(shape)
     return DenseConv(*fields) if row.columns is None else SparseConv(*fields, row.columns)
 
 

@@ -34,10 +34,6 @@ class SparseConv(ConvKernel):
     columns: int
     weight_element: ClassVar[str] = "i32"
 
-    @property
-    def name(self) -> str:
-        return f"spmm_f32_csr_n{self.columns}k{self.block * self.shape.taps}"
-
     def multiply(self, b: Builder, work: Work) -> None:
         parts = self.splits if self.shape.groups == 1 else 1
         head = (work.group * self.blocks + work.block) * parts

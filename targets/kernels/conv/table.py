@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sparsec import formats
 from sparsec.formats import k_blocked
 from sparsec.ir import Format
+from sparsec.targets.kernels.conv.dense import OUTPUTS
 from sparsec.targets.kernels.conv.shape import ConvShape
 
 CHUNKS = 16  # for up to this many threads, where a result has so few panels that these must be split
@@ -26,9 +27,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        return (
-            f"conv_f32_dense_m6k{self.depth}" if self.columns is None else f"spmm_f32_csr_n{self.columns}k{self.depth}"
-        )
+        tile = f"conv_f32_dense_m{OUTPUTS}" if self.columns is None else f"spmm_f32_csr_n{self.columns}"
+        return f"{tile}k{self.depth}"
 
     @property
     def sparse(self) -> bool:
