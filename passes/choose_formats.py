@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
 from sparsec.errors import UnsupportedModel
-from sparsec.ir import Contraction, FormatAttr, RelayoutOp, ReshapeOp, SpOp, WeightOp, node_name, type_of
+from sparsec.ir import Contraction, FormatAttr, MatmulOp, RelayoutOp, ReshapeOp, SpOp, WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.passes.base import Pass, constant
+from sparsec.sparsity import Sparsity, describe
 from sparsec.target import Candidate, Target
 
 
@@ -44,6 +44,7 @@ class Decision:
     op: str
     shapes: str
     density: float
+    pattern: str
     row: str
     format: str
     seconds: float
@@ -93,13 +94,16 @@ def _choose(candidates: Sequence[Candidate], formats: str) -> Candidate | None:
 
 def _decide(op: Contraction, chosen: Candidate, candidates: Sequence[Candidate], model: Model) -> Decision:
     weight = constant(op.rhs, model.weights)
-    density = 1.0 if weight is None or not weight.size else np.count_nonzero(weight) / weight.size
+    if weight is not None and isinstance(op, MatmulOp) and not op.transpose_b:
+        weight = weight.swapaxes(-1, -2)
+    found = describe(weight) if weight is not None else Sparsity("dense", 1.0)
     alternatives = tuple(Alternative(c.row, _format_name(c), c.seconds, c.reason) for c in candidates)
     return Decision(
         node_name(op),
         op.name,
         _shapes(op),
-        density,
+        found.density,
+        str(found),
         chosen.row,
         _format_name(chosen),
         chosen.seconds,

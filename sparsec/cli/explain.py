@@ -31,24 +31,14 @@ def command(artifact, layer, as_json) -> None:
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
+    columns = ("node", "shapes", "zeros", "density", "kernel", "predicted ms", "why")
     rows = [_row(entry) for entry in layers if "alternatives" in entry]
-    options.table(
-        "layers with weights", ("node", "shape", "pattern", "density", "format", "kernel", "predicted ms", "why"), rows
-    )
+    options.table("layers with weights", columns, rows)
 
 
 def _row(entry: dict[str, Any]) -> tuple:
-    shape = "x".join(map(str, entry["shape"]))
-    return (
-        entry["node"],
-        shape,
-        entry["pattern"],
-        round(entry["density"], 3),
-        entry["format"],
-        entry["row"],
-        round(entry["seconds"] * 1e3, 3),
-        entry["reason"],
-    )
+    density, milliseconds = round(entry["density"], 3), round(entry["seconds"] * 1e3, 3)
+    return (entry["node"], entry["shapes"], entry["pattern"], density, entry["row"], milliseconds, entry["reason"])
 
 
 def _detail(entry: dict[str, Any]) -> None:
@@ -56,7 +46,7 @@ def _detail(entry: dict[str, Any]) -> None:
     if "alternatives" not in entry:
         click.echo("It has no weights, so there is one way to run it.")
         return
-    click.echo(f"weights {'x'.join(map(str, entry['shape']))}, {entry['pattern']}, density {entry['density']:.3f}")
+    click.echo(f"{entry['shapes']}: {entry['pattern']}, density {entry['density']:.3f}")
     rows = [(a["row"], a["format"], a["seconds"] * 1e3, a["reason"]) for a in entry["alternatives"]]
     options.table("alternatives, cheapest first", ("kernel", "format", "predicted ms", "reason"), rows)
     click.echo(f"chosen: {entry['row']}: {entry['reason']}")
