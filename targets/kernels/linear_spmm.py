@@ -62,7 +62,7 @@ class LinearSpmm(LinearKernel):
 
     @property
     def scratch(self) -> int:
-        return (self.depth + -(-self.m // 8) * 8) * self.stride * 4  # the sums are turned eight rows at a time
+        return (self.depth + -(-self.m // LINE) * LINE) * self.stride * 4  # sums are turned 16 rows at a time
 
     @property
     def layout(self) -> str:
@@ -158,12 +158,12 @@ class _Work:
         """Brings a block of x from [tokens][depth] to [depth][tokens]; tokens that do not exist become zero."""
         b, kernel = self.b, self.kernel
         height = block_rows(b)
-        whole = count // height * height
 
         def columns(at: Index, row: Index, rows: int, wanted: int) -> None:
-            block = columns_of(b, source + row * kernel.k, at, kernel.k, rows, wanted)
-            for i, vector in enumerate(block):
-                b.vstore(vector, self.turned + row, (at + i) * kernel.stride)
+            for first in range(0, LINE, height):
+                block = columns_of(b, source + (row + first) * kernel.k, at, kernel.k, rows - first, wanted)
+                for i, vector in enumerate(block):
+                    b.vstore(vector, self.turned + (row + first), (at + i) * kernel.stride)
 
         def strip(row: Index, rows: int) -> None:
             with b.loop(0, depth // COLUMNS * COLUMNS, COLUMNS) as at:
@@ -171,10 +171,11 @@ class _Work:
             if depth % COLUMNS:
                 columns(depth // COLUMNS * COLUMNS, row, rows, depth % COLUMNS)
 
-        with b.loop(0, whole, height) as row:
-            strip(row, height)
-        for row in range(whole, -(-count // LINE) * LINE, height):
-            strip(row, max(0, count - row))
+        whole = count // LINE * LINE
+        with b.loop(0, whole, LINE) as row:
+            strip(row, LINE)
+        if whole < count:
+            strip(whole, count - whole)
 
     def _part(self, stream: Ref, column: Index, vectors: int) -> None:
         """The runs of one block and part: see `pack_sparse`."""
@@ -205,22 +206,26 @@ class _Work:
     def _finish(self, token: Index, count: int, low: Value, high: Value) -> None:
         """Turns the sums of the rows [low, high) and stores them."""
         b, kernel = self.b, self.kernel
-        height = block_rows(b)
-        bulk = low + (high - low) // height * height
-        with b.loop(low, bulk, height) as row:
+        bulk = low + (high - low) // LINE * LINE
+        with b.loop(low, bulk, LINE) as row:
             self._columns(token, count, row, None)
-        if kernel.m % height or -(-kernel.m // kernel.parts) % height:
+        if kernel.m % LINE or -(-kernel.m // kernel.parts) % LINE:
             with b.if_(bulk < high):
                 self._columns(token, count, bulk, high - bulk)
 
     def _columns(self, token: Index, count: int, row: Index, valid: Value | None) -> None:
-        """Eight (or four) columns of y for all tokens of the panel, of which `valid` exist."""
-        b, kernel = self.b, self.kernel
-        sums = self.sums + row * kernel.stride
+        """16 columns of y, whole lines, for all tokens of the panel; `valid` columns exist."""
+        b, kernel, height = self.b, self.kernel, block_rows(self.b)
+
+        def block(at: Index, wanted: int, first: int) -> None:
+            sums = self.sums + (row + first) * kernel.stride
+            for i, total in enumerate(columns_of(b, sums, at, kernel.stride, None, wanted)):
+                rest = None if valid is None else b.max(valid - first, 0)
+                kernel.epilogue.store(b, total, self.extras, self.y, kernel.m, token + at + i, row + first, rest)
 
         def visit(at: Index, wanted: int) -> None:
-            for i, total in enumerate(columns_of(b, sums, at, kernel.stride, None, wanted)):
-                kernel.epilogue.store(b, total, self.extras, self.y, kernel.m, token + at + i, row, valid)
+            for first in range(0, LINE, height):
+                block(at, wanted, first)
 
         with b.loop(0, count // COLUMNS * COLUMNS, COLUMNS) as at:
             visit(at, COLUMNS)
