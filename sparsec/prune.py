@@ -79,12 +79,12 @@ def _layers(model: onnx.ModelProto, reader: TensorReader) -> Iterator[Layer]:
     seen_conv, seen = False, set()
     for index, node in enumerate(model.graph.node):
         tensor = constants.get(node.input[1]) if len(node.input) > 1 else None
-        if tensor is None or tensor.data_type != TensorProto.FLOAT or tensor.name in seen:
+        if tensor is None or tensor.data_type != TensorProto.FLOAT or node.input[1] in seen:
             continue
         first_conv = node.op_type == "Conv" and not seen_conv
         seen_conv |= node.op_type == "Conv"
         if _is_prunable(node, tensor) and not first_conv:
-            seen.add(tensor.name)
+            seen.add(node.input[1])
             yield Layer(node.name or f"{node.op_type}_{index}", tensor, _is_turned(node))
 
 
@@ -116,9 +116,19 @@ def _set_data(tensor: TensorProto, array: np.ndarray) -> None:
 
 def _embed_external(model: onnx.ModelProto, reader: TensorReader) -> None:
     """Bring what lies in other files into the model, since those are named relative to the old place."""
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL:
             _set_data(tensor, reader.array(tensor, tensor.name))
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Every tensor of the graph: initializers, attributes of nodes, and those of subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _tensors(subgraph)
 
 
 def _save(model: onnx.ModelProto, output: Path) -> None:

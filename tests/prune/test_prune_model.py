@@ -60,6 +60,41 @@ def test_external_data_and_matmul_orientation(tmp_path):
     assert np.count_nonzero(pruned) == pruned.size // 2
 
 
+def test_constant_nodes_and_data_of_subgraphs(tmp_path):
+    """Weights in Constant nodes have no name of their own; external data of an If's branches comes along."""
+    weights = [numpy_helper.from_array(np.random.default_rng(i).standard_normal((8, 8), np.float32)) for i in range(2)]
+    out = helper.make_tensor_value_info("b", TensorProto.FLOAT, [8])
+    bias = numpy_helper.from_array(np.arange(8, dtype=np.float32), "bias")
+    branches = [
+        helper.make_graph([helper.make_node("Neg" if flip else "Identity", ["bias"], ["b"])], "b", [], [out], [bias])
+        for flip in (False, True)
+    ]
+    graph = helper.make_graph(
+        [
+            *(helper.make_node("Constant", [], [f"w{i}"], value=weight) for i, weight in enumerate(weights)),
+            helper.make_node("MatMul", ["x", "w0"], ["h"], "one"),
+            helper.make_node("MatMul", ["h", "w1"], ["m"], "two"),
+            helper.make_node("If", ["c"], ["b"], then_branch=branches[0], else_branch=branches[1]),
+            helper.make_node("Add", ["m", "b"], ["y"]),
+        ],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8]),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    source = tmp_path / "in" / "model.onnx"
+    source.parent.mkdir()
+    onnx.save(model, source, save_as_external_data=True, location="w.bin", size_threshold=0, convert_attribute=True)
+    report = prune_model(source, "unstructured", 0.5, tmp_path / "out" / "model.onnx")
+    assert [layer["node"] for layer in report["layers"]] == ["one", "two"]
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    (result,) = session.run(None, {"x": np.zeros((1, 8), np.float32), "c": np.array(False)})
+    np.testing.assert_array_equal(result[0], -np.arange(8))
+
+
 def test_wrong_calls_write_nothing(mobilenet, tmp_path):
     output = tmp_path / "pruned.onnx"
     with pytest.raises(UsageError, match="needs --sparsity"):
