@@ -12,8 +12,9 @@ class Isa:
     """One instruction set for which kernels are generated.
 
     `lanes` is the number of f32 values in a vector, `registers` how many vectors a kernel may keep alive.
-    `masked_memory` and `gather` say whether such loads are instructions, `fma` whether a multiply-add is one (fused for
-    sure but on relaxed wasm), `half` whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
+    `masked_memory` and `gather` say whether such loads are instructions, `masked_arithmetic` whether any instruction
+    can leave lanes alone for free, `fma` whether a multiply-add is one (fused for sure but on relaxed wasm), `half`
+    whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Isa:
     lanes: int
     registers: int
     masked_memory: bool = False
+    masked_arithmetic: bool = False
     gather: bool = False
     fma: bool = True
     half: bool = True
@@ -52,7 +54,17 @@ class Isa:
 _LINUX_X86 = "x86_64-unknown-linux-gnu"
 _WASM_FEATURES = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals"
 
-AVX512 = Isa("avx512", _LINUX_X86, "x86-64-v4", "-prefer-256-bit", 16, 32, masked_memory=True, gather=True)
+AVX512 = Isa(
+    "avx512",
+    _LINUX_X86,
+    "x86-64-v4",
+    "-prefer-256-bit",
+    16,
+    32,
+    masked_memory=True,
+    masked_arithmetic=True,
+    gather=True,
+)
 AVX2 = Isa("avx2", _LINUX_X86, "x86-64-v3", "", 8, 16, masked_memory=True, gather=True)
 NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
 # V8 and SpiderMonkey have the 16 xmm registers of x86 for wasm and keep a few as temporaries: 13 stay without spills.

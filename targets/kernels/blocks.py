@@ -5,15 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
-from sparsec.targets.kernels.strips import Lanes, Row, Slots, Strip, joined
+from sparsec.targets.kernels.strips import Lanes, Masks, Row, Slots, Span, Strip, Tap, in_order, joined
 
 if TYPE_CHECKING:
     from sparsec.targets.kernels.windows import WindowKernel
 
 UNROLLED = 2  # strips without borders that are written out; more become a loop
+LOOPED = 4  # steps that do the same from which on they become a loop, so that LLVM's scheduler keeps them apart
+
+Sums = dict[int, Value]
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,12 @@ class Channel(ABC):
     """What one output channel does with the taps of its windows."""
 
     @abstractmethod
-    def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:
+    def add(self, sums: Sums, taps: Callable[[int], Tap], users: Sequence[tuple[int, int]]) -> None:
         """Adds a source row to the sums of `users`, (output row, row of the window); `taps` gives its columns."""
+
+    @abstractmethod
+    def nothing(self, lanes: int) -> Value:
+        """The sum of a window that holds no element."""
 
     @abstractmethod
     def finish(self, value: Value, place: Place) -> Value:
@@ -42,12 +50,21 @@ class Channel(ABC):
 
 
 class Block:
-    """Writes the code of one channel's block. `place` is the image, the block and the output channel."""
+    """Writes the code of one channel's block. `place` is the image, the block and the output channel.
+
+    Step j of a strip reads the source rows up to the last one of output row j's window, and stores that row.
+    """
 
     def __init__(
-        self, b: Builder, kernel: WindowKernel, channel: Channel, place: tuple[Index, Index, Index], run: Run
+        self,
+        b: Builder,
+        masks: Masks,
+        kernel: WindowKernel,
+        channel: Channel,
+        place: tuple[Index, Index, Index],
+        run: Run,
     ) -> None:
-        self.b, self.kernel, self.run, self._channel = b, kernel, run, channel
+        self.b, self._masks, self.kernel, self.run, self._channel = b, masks, kernel, run, channel
         self.image, self.block, self.channel = place
         source, target = kernel.source, kernel.target
         size = elements.size(kernel.element)
@@ -56,20 +73,27 @@ class Block:
         multiplier = target.channels // source.channels
         self._source_start = source.image(self.image) + self.channel // multiplier * source.stride
         self._target_start = target.image(self.image) + self.channel * target.stride
+        self._source_step = kernel.block * kernel.window.strides[0]
 
     def emit(self, source: Ref, target: Ref) -> None:
-        """All strips of the block."""
-        starts = self.slots.starts(self.kernel.target.width)
-        inner = [start for start in starts if self._is_clean(start)]
-        inner = [start for start in inner if start % self.slots.size == 0]
-        if len(inner) <= UNROLLED:
-            inner = []
-        for start in starts:
-            if start not in inner:
-                self._emit_strip(start, source, target)
-        if inner:
-            with self.b.loop(inner[0], inner[-1] + 1, self.slots.size) as start:
-                self._emit_strip(start, source, target)
+        """All strips of the block, from left to right: each may spoil the columns of the next one."""
+        spans = self.slots.spans(self.kernel.target.width, self._spare)
+        inner = [span for span in spans if self._is_clean(span)]
+        first, last = (spans.index(inner[0]), spans.index(inner[-1])) if len(inner) > UNROLLED else (len(spans), -1)
+        for span in spans[:first]:
+            self._emit_strip(span, source, target)
+        if inner and last > first:
+            with self.b.loop(inner[0].start, inner[-1].start + 1, spans[1].start) as start:  # type: ignore[operator]
+                self._emit_strip(Span(start, inner[0].useful), source, target)
+        for span in spans[max(first, last + 1) :]:
+            self._emit_strip(span, source, target)
+
+    @property
+    def _spare(self) -> int:
+        """Lanes that must be free for taps of stride 2 to be others moved."""
+        window = self.kernel.window
+        reach = window.column(window.kernel[1] - 1) - window.column(0)
+        return reach // 2 if window.strides[1] == 2 else 0
 
     def target_row(self, row: int) -> Index:
         """Where an output row starts, in elements."""
@@ -79,56 +103,124 @@ class Block:
         """How far into its panel an output row starts, where that is known."""
         return self.kernel.target.place(self.block, self.kernel.block, row)
 
-    def _is_clean(self, start: int) -> bool:
-        """Whether no vector that a strip loads reaches beyond its row."""
-        window, stride = self.kernel.window, self.kernel.window.strides[1]
+    def _is_clean(self, span: Span) -> bool:
+        """Whether no vector that a strip loads or stores reaches beyond its row, and it is one of many alike."""
+        window, stride, size = self.kernel.window, self.kernel.window.strides[1], self.slots.size
+        spans, start = self.slots.spans(self.kernel.target.width, self._spare), span.start
+        assert isinstance(start, int)
         first, last = window.column(0), window.column(window.kernel[1] - 1)
-        end = last - (last - first) % stride + (start + self.slots.size) * stride
-        return start * stride + first >= 0 and end <= self.kernel.source.width
+        end = last - (last - first) % stride + (start + size) * stride
+        inside = (
+            start * stride + first >= 0 and end <= self.kernel.source.width and start + size <= self.kernel.target.width
+        )
+        return inside and span.useful == spans[0].useful and start % (spans[1].start if len(spans) > 1 else size) == 0
 
-    def _emit_strip(self, start: Index, source: Ref, target: Ref) -> None:
+    def _emit_strip(self, span: Span, source: Ref, target: Ref) -> None:
+        """All steps of a strip; those that do the same become a loop, which carries the unfinished sums."""
+        looped, sums = self._regular(), {}
+        emit = partial(self._emit_step, source, target, span)
+        for step in range(looped.start if looped else self.reach):
+            emit(sums, step, Moved(0, 1))
+        if not looped:
+            return
+        carry = [sums[row] for row in sorted(sums)]
+        with self.b.loop(looped.start, looped.stop, carry=carry) as i:
+            sums = {looped.start + n: value for n, value in enumerate(carry)}
+            emit(sums, looped.start, Moved(i - looped.start, len(looped)))
+            carry[:] = [sums[row] for row in sorted(sums)]
+        sums = {looped.stop + n: value for n, value in enumerate(carry)}
+        for step in range(looped.stop, self.reach):
+            emit(sums, step, Moved(0, 1))
+
+    def _emit_step(self, source: Ref, target: Ref, span: Span, sums: Sums, step: int, moved: Moved) -> None:
         window = self.kernel.window
-        lanes = Lanes(self.slots, window.strides[1], start, min(self.slots.size, self.kernel.target.width))
-        strip = Strip(self.b, source, self.kernel.source, lanes, self.kernel.fill)
-        sums: dict[int, Value] = {}
-        for row in range(window.row(0, 0), window.row(self.reach - 1, window.kernel[0] - 1) + 1):
-            users = [(j, t) for j in range(self.reach) for t in range(window.kernel[0]) if window.row(j, t) == row]
-            rows = self._source_rows(row)
+        lanes = Lanes(self.slots, window.strides[1], span)
+        for row in self._rows_of(step):
+            users = self._users(step, row)
+            rows = [self._source_row(x, moved) for x in self._in_slots(row, window.strides[0])]
             if users and any(rows):
-                self._channel.add(
-                    sums, lambda tap, rows=rows: strip.tap(rows, window.column(tap), -window.pads[1]), users
-                )
-            for j in [j for j, tap in users if tap == window.kernel[0] - 1]:
-                self._store(strip, sums.pop(j, None), Place(self, start, j), target)
+                strip = Strip(self.b, self._masks, (source, self.kernel.source), lanes, rows)
+                self._channel.add(sums, partial(self._tap, strip), users)
+        value = sums.pop(step) if step in sums else self._channel.nothing(self.slots.lanes)
+        place = Place(self, span, step, moved)
+        place.store(self._channel.finish(in_order(self.b, value, lanes), place), target)
 
-    def _tap(self, strip: Strip, rows: Sequence[Row | None], tap: int) -> Value:
-        """The source elements of a column of the window in one row a slot."""
-        return strip.tap(rows, self.kernel.window.column(tap), self.kernel.window.column(0))
+    def _tap(self, strip: Strip, tap: int) -> Tap:
+        """A column of the window in the rows of a strip."""
+        window = self.kernel.window
+        return strip.tap(window.column(tap), window.column(0), self.kernel.fill)
 
-    def _store(self, strip: Strip, value: Value | None, place: Place, target: Ref) -> None:
-        if value is None:
-            value = self.b.constant(self.kernel.fill, self.kernel.element, self.slots.lanes)
-        place.store(self._channel.finish(strip.in_order(value), place), target)
+    def _rows_of(self, step: int) -> range:
+        """The source rows that a step reads, and some that no window holds where the stride is larger than it."""
+        window, last = self.kernel.window, self.kernel.window.kernel[0] - 1
+        return range(window.row(step - 1, last) + 1 if step else window.row(0, 0), window.row(step, last) + 1)
 
-    def _source_rows(self, row: int) -> tuple[Row | None, ...]:
-        """The source row of each slot; None where it lies outside the image."""
-        step = self.reach * self.kernel.window.strides[0]
-        return tuple(self._source_row(row + slot * step) for slot in range(self.slots.count))
+    def _users(self, step: int, row: int) -> list[tuple[int, int]]:
+        """The output rows from `step` on whose windows hold a source row, and where in the window."""
+        window = self.kernel.window
+        pairs = ((j, tap) for j in range(step, self.reach) for tap in range(window.kernel[0]))
+        return [(j, tap) for j, tap in pairs if window.row(j, tap) == row]
 
-    def _source_row(self, row: int) -> Row | None:
+    def _regular(self) -> range:
+        """The steps that differ only in their addresses: windows inside the image, rows evenly apart. Empty if few."""
+        ahead = (self.kernel.window.kernel[0] - 1) * self.kernel.window.dilations[0] // self.kernel.window.strides[0]
+        steps = [step for step in range(1, self.reach - max(ahead, 1)) if self._is_inside(step)]
+        if len(steps) < LOOPED or steps != list(range(steps[0], steps[-1] + 1)):
+            return range(0)
+        stride = self.kernel.window.strides[0]
+        gaps = {
+            self.kernel.source.gap(self.block, self._source_step, x, x + stride)
+            for step in steps[:-1]
+            for row in self._rows_of(step)
+            for x in self._in_slots(row, stride)
+        }
+        gaps_out = {self.target_gap(row) for step in steps[:-1] for row in self._in_slots(step, 1)}
+        even = len(gaps) == len(gaps_out) == 1 and None not in gaps | gaps_out
+        return range(steps[0], steps[-1] + 1) if even else range(0)
+
+    def _is_inside(self, step: int) -> bool:
+        """Whether all rows of a step's window, and all that it reads, exist in all slots."""
+        window = self.kernel.window
+        rows = {window.row(step, tap) for tap in range(window.kernel[0])}
+        rows |= {row for row in self._rows_of(step) if self._users(step, row)}
+        return all(x in self.run.valid for row in rows for x in self._in_slots(row, window.strides[0]))
+
+    def _in_slots(self, row: int, stride: int) -> list[int]:
+        """The row of each slot that goes with `row` of the first one."""
+        return [row + slot * self.reach * stride for slot in range(self.slots.count)]
+
+    def target_gap(self, row: int) -> int | None:
+        """How far the next output row lies behind a row, where that is known."""
+        return self.kernel.target.gap(self.block, self.kernel.block, row, row + 1)
+
+    def _source_row(self, row: int, moved: Moved) -> Row | None:
+        """A source row; in a loop, that of its first turn moved on."""
         if row not in self.run.valid:
             return None
-        source, step = self.kernel.source, self.kernel.block * self.kernel.window.strides[0]
-        return Row(self._source_start + source.row(self.block, step, row), source.place(self.block, step, row))
+        source, stride = self.kernel.source, self.kernel.window.strides[0]
+        offset = self._source_start + source.row(self.block, self._source_step, row)
+        if not isinstance(moved.by, int):
+            offset = moved.by * (source.gap(self.block, self._source_step, row, row + stride) or 0) + offset
+        places = [source.place(self.block, self._source_step, row + turn * stride) for turn in range(moved.turns)]
+        return Row(offset, None if None in places else tuple(places))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How many rows a step in a loop is ahead of the first turn's, and how many turns there are."""
+
+    by: Index
+    turns: int
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a vector of results lies: from column `start` on, in rows `row` + slot * reach of the block."""
+    """Where a vector of results lies: the columns of `span`, in rows `row` + slot * reach of the block."""
 
     block: Block
-    start: Index
+    span: Span
     row: int
+    moved: Moved
 
     @property
     def rows(self) -> list[int]:
@@ -139,35 +231,54 @@ class Place:
         """The vector of another operand that lies as the result does."""
         b, lanes = self.block.b, self.block.slots.size
         rows = [row if row < self.block.run.rows else self.row for row in self.rows]
-        counts = [None if self._fits(row) else self.block.kernel.target.width for row in rows]
-        return joined(
-            b, [b.vload(ref, self._offset(r), count, lanes=lanes) for r, count in zip(rows, counts, strict=True)]
-        )
+        counts = [None if self._fits(row) else self.span.useful for row in rows]
+        places = zip(map(self._offset, rows), counts, strict=True)
+        return joined(b, [b.vload(ref, offset, count, lanes=lanes) for offset, count in places])
 
     def store(self, value: Value, ref: Ref) -> None:
         """Stores the rows that exist."""
         b, size = self.block.b, self.block.slots.size
         for slot, row in enumerate(self.rows):
             if row < self.block.run.rows:
-                count = None if self._fits(row) and self._is_free(slot, row) else self.block.kernel.target.width
+                count = None if self._fits(row) and self._is_free(slot, row) else self.span.useful
                 b.vstore(b.slice(value, slot * size, size), ref, self._offset(row), count)
 
     def _offset(self, row: int) -> Index:
-        return self.block.target_row(row) + self.start
+        offset = self.block.target_row(row) + self.span.start
+        if isinstance(self.moved.by, int):
+            return offset
+        return self.moved.by * (self.block.target_gap(row) or 0) + offset
+
+    def _turns(self, row: int) -> range:
+        """The rows that the code for `row` stores, in a loop."""
+        return range(row, row + self.moved.turns)
+
+    @property
+    def _behind(self) -> int:
+        """How many lanes lie behind the row."""
+        if isinstance(self.span.start, Value):
+            return 0
+        return max(0, self.span.start + self.block.slots.size - self.block.kernel.target.width)
 
     def _fits(self, row: int) -> bool:
         """Whether all lanes of the row's part lie in memory of the same channel."""
-        target, place = self.block.kernel.target, self.block.target_place(row)
-        return place is not None and place + self.block.slots.size <= target.stride
+        if not self._behind:
+            return True
+        places = [self.block.target_place(turn) for turn in self._turns(row)]
+        target = self.block.kernel.target
+        return all(place is not None and place + target.width + self._behind <= target.stride for place in places)
 
     def _is_free(self, slot: int, row: int) -> bool:
-        """Whether the lanes behind a short row are padding or rows that this strip stores later."""
+        """Whether the lanes behind a row are padding or rows that this strip, if it is the only one, stores later."""
+        if not self._behind:
+            return True
+        behind = range(1, 1 + -(-self._behind // self.block.kernel.target.width))
+        return all(self._is_rewritten(slot, turn, n) for turn in self._turns(row) for n in behind)
+
+    def _is_rewritten(self, slot: int, row: int, behind: int) -> bool:
         target, run, place = self.block.kernel.target, self.block.run, self.block.target_place(row)
         assert place is not None
         last = run.start == self.block.kernel.blocks - 1
-        for behind in range(1, -(-self.block.slots.size // target.width)):
-            padding = place // target.width + behind >= target.rows or (last and row + behind >= run.rows)
-            later = row + behind < min((slot + 1) * self.block.reach, run.rows)
-            if not padding and not later:
-                return False
-        return True
+        padding = place // target.width + behind >= target.rows or (last and row + behind >= run.rows)
+        later = self.span.start == 0 and row + behind < min((slot + 1) * self.block.reach, run.rows)
+        return padding or later

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.ir import Operation
+from xdsl.dialects.arith import AddfOp
+from xdsl.ir import Operation, Region
 
 from sparsec.ir import ConvOp, TensorType, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.kernels.blocks import Channel, Place
+from sparsec.targets.kernels.blocks import Channel, Place, Sums
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body, element
+from sparsec.targets.kernels.strips import Tap
 from sparsec.targets.kernels.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
 
@@ -42,9 +44,8 @@ def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, taps as they lie in the weight [M, 1, kh, kw], operands of the epilogue, result."""
     result = type_of(op.result)
     extras = tuple(Extra(element(t.element), _reach(t, result) or "") for t in map(type_of, op.extras))
-    kernel = Depthwise(
-        Planes.of(type_of(op.lhs)), Planes.of(result), Window.of(op), "f32", extras, Body.of(op.epilogue)
-    )
+    planes = Planes.of(type_of(op.lhs)), Planes.of(result)
+    kernel = Depthwise(*planes, Window.of(op), "f32", extras, *_seeded(op.epilogue, extras))
     arguments = (op.lhs, op.rhs, *op.extras, op.result)
     return [Call(kernel, arguments, (len(arguments) - 1,))]
 
@@ -59,10 +60,14 @@ class Extra:
 
 @dataclass(frozen=True)
 class Depthwise(WindowKernel):
-    """Depthwise convolution of `source`; output channel m reads channel m // (M / C)."""
+    """Depthwise convolution of `source`; output channel m reads channel m // (M / C).
+
+    Sums start from the extra `seed`, or from nothing.
+    """
 
     extras: tuple[Extra, ...]
     epilogue: Body
+    seed: int | None
 
     @property
     def name(self) -> str:
@@ -90,19 +95,53 @@ class Taps(Channel):
 
     def __init__(self, b: Builder, kernel: Depthwise, weight: list[list[Value]], extras: Sequence[Value | Ref]) -> None:
         self._b, self._kernel, self._weight, self._extras = b, kernel, weight, extras
+        seed = None if kernel.seed is None else extras[kernel.seed]
+        self._seed = seed if isinstance(seed, Value) else None
 
-    def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:
-        b = self._b
+    def add(self, sums: Sums, taps: Callable[[int], Tap], users: Sequence[tuple[int, int]]) -> None:
         for column in range(self._kernel.window.kernel[1]):
-            vector = taps(column)
-            assert vector.lanes is not None
-            for row, tap in users:
-                weight = b.broadcast(self._weight[tap][column], vector.lanes)
-                sums[row] = b.fma(weight, vector, sums[row]) if row in sums else weight * vector
+            tap = taps(column)
+            for row, line in users:
+                weight = self._b.broadcast(self._weight[line][column], tap.value.lanes)
+                total = sums.get(row)
+                if total is None and self._seed is not None:
+                    total = self._b.broadcast(self._seed, tap.value.lanes)
+                sums[row] = self._multiply(weight, tap, total)
+
+    def _multiply(self, weight: Value, tap: Tap, total: Value | None) -> Value:
+        """total + weight · tap. Masked arithmetic leaves the sum alone where the tap is beyond the border."""
+        b = self._b
+        if tap.mask is None or not b.isa.masked_arithmetic:
+            value = tap.filled(b, 0.0)
+            return weight * value if total is None else b.fma(weight, value, total)
+        if total is None:
+            return b.select(tap.mask, weight * tap.value, 0.0)
+        return b.select(tap.mask, b.fma(weight, tap.value, total), total)
+
+    def nothing(self, lanes: int) -> Value:
+        return self._b.broadcast(self._seed, lanes) if self._seed is not None else self._b.constant(0.0, "f32", lanes)
 
     def finish(self, value: Value, place: Place) -> Value:
         extras = [place.load(extra) if isinstance(extra, Ref) else extra for extra in self._extras]
         return self._kernel.epilogue.emit(self._b, [value, *extras])[0]
+
+
+def _seeded(epilogue: Region, extras: Sequence[Extra]) -> tuple[Body, int | None]:
+    """The epilogue, without the addition of an f32 per channel that sums can start from, and the number of that extra.
+
+    A bias then costs nothing: 1 of 11 instructions a vector for 3 × 3 taps.
+    """
+    region = epilogue.clone()
+    total, *arguments = region.block.args
+    first = region.block.first_op
+    if not isinstance(first, AddfOp) or len(list(total.uses)) != 1 or total not in first.operands:
+        return Body.of(epilogue), None
+    other = first.rhs if first.lhs is total else first.lhs
+    if other not in arguments or extras[arguments.index(other)] != Extra("f32", "channel"):
+        return Body.of(epilogue), None
+    first.result.replace_all_uses_with(total)
+    region.block.erase_op(first)
+    return Body.of(region), arguments.index(other)
 
 
 def _reach(extra: TensorType, result: TensorType) -> str | None:

@@ -69,3 +69,11 @@ class Planes:
         if isinstance(base, int):
             return (base * step + row) % self.rows * self.width
         return row % self.rows * self.width if step % self.rows == 0 else None
+
+    def gap(self, base: Index, step: int, row: int, other: int) -> int | None:
+        """How far `other` lies behind `row`, both counted from `base * step`; None where only the run knows."""
+        if isinstance(base, int):
+            return self.fixed_row(base * step + other) - self.fixed_row(base * step + row)
+        if step % self.rows == 0:
+            return self.fixed_row(other) - self.fixed_row(row)
+        return (other - row) * self.width if self.panels == 1 else None

@@ -14,10 +14,11 @@ from xdsl.ir import Operation
 from sparsec.ir import PoolOp, type_of
 from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
-from sparsec.targets.kernels.blocks import Channel, Place
+from sparsec.targets.kernels.blocks import Channel, Place, Sums
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
+from sparsec.targets.kernels.strips import Tap
 from sparsec.targets.kernels.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
 
@@ -95,10 +96,14 @@ class Maximum(Channel):
         """Two elements into one."""
         return self._b.max(x, y)
 
-    def add(self, sums: dict[int, Value], taps: Callable[[int], Value], users: Sequence[tuple[int, int]]) -> None:
-        columns = reduce(self.combine, [taps(column) for column in range(self._kernel.window.kernel[1])])
+    def add(self, sums: Sums, taps: Callable[[int], Tap], users: Sequence[tuple[int, int]]) -> None:
+        b, kernel = self._b, self._kernel
+        columns = reduce(self.combine, [taps(x).filled(b, kernel.fill) for x in range(kernel.window.kernel[1])])
         for row, _ in users:
             sums[row] = self.combine(sums[row], columns) if row in sums else columns
+
+    def nothing(self, lanes: int) -> Value:
+        return self._b.constant(self._kernel.fill, self._kernel.element, lanes)
 
     def finish(self, value: Value, place: Place) -> Value:
         return value
@@ -118,7 +123,7 @@ class Average(Maximum):
         kernel, size = self._kernel, place.block.slots.size
         first = place.block.run.start * kernel.block
         rows = [kernel.count(0, first + row) for row in place.rows]
-        start = place.start
+        start = place.span.start
         if isinstance(start, int):
             columns = [kernel.count(1, start + lane) for lane in range(size)]
         else:  # strips in a loop are those that no border touches

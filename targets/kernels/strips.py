@@ -32,21 +32,34 @@ class Slots:
     def size(self) -> int:
         return self.lanes // self.count
 
-    def starts(self, width: int) -> list[int]:
-        """Where the vectors of a row begin; the last overlaps its neighbour, so that none reaches beyond the row."""
+    def spans(self, width: int, spare: int) -> list[Span]:
+        """The vectors of a row: parts of equal size that leave `spare` lanes free, where no more are needed for that.
+
+        Else parts are whole vectors, of which the last overlaps its neighbour.
+        """
         if width <= self.size:
-            return [0]
-        return [min(start, width - self.size) for start in range(0, width, self.size)]
+            return [Span(0, width)]
+        part = -(-width // -(-width // self.size))
+        if spare and part + spare <= self.size:
+            return [Span(start, min(part, width - start)) for start in range(0, width, part)]
+        return [Span(min(start, width - self.size), self.size) for start in range(0, width, self.size)]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The outputs of a vector: `useful` columns from `start` on; its other lanes are rewritten later, or not stored."""
+
+    start: Index
+    useful: int
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """Source vectors of a strip that starts at output column `start` (× `stride`), for outputs `useful` of a slot."""
+    """Which source elements the vectors of a strip hold: those of `span`, whose columns are `stride` apart."""
 
     slots: Slots
     stride: int
-    start: Index
-    useful: int
+    span: Span
 
     def order(self, group: int) -> list[int]:
         """For each lane of an accumulator the output lane it stands for (see `pick`)."""
@@ -60,6 +73,12 @@ class Lanes:
                 block, r = lane // group * half, lane % group
                 order.append(slot * size + (block + r if r < half else size // 2 + block + r - half))
         return order
+
+    def moved(self, columns: int, group: int) -> list[int]:
+        """For each lane the one that holds the element `columns` further on, where there is one."""
+        size, order = self.slots.size, self.order(group)
+        lane_of = {output: lane for lane, output in enumerate(order)}
+        return [lane_of[output + columns if output % size + columns < size else output] for output in order]
 
 
 def pick(b: Builder, vectors: Sequence[Value], phase: int, lanes: Lanes, group: int) -> Value:
@@ -85,75 +104,125 @@ def pick(b: Builder, vectors: Sequence[Value], phase: int, lanes: Lanes, group: 
     return picked
 
 
+@dataclass(frozen=True)
+class Row:
+    """A source row: where it starts, and how far into its panel that may be; None where only the run knows."""
+
+    offset: Index
+    places: tuple[int, ...] | None
+
+
+class Masks:
+    """Constant masks. On ISAs with masked arithmetic LLVM must not see that they are: it would make shuffles of them.
+
+    There they are comparisons with a zero that LLVM does not know: the sign of the kernel's `begin`.
+    """
+
+    def __init__(self, b: Builder, begin: Value) -> None:
+        self._b = b
+        self._zero = b.convert(begin >> 62, "i32") if b.isa.masked_arithmetic else None
+
+    def of(self, lanes: Sequence[bool]) -> Value:
+        """The mask that is true in the given lanes."""
+        ones = [int(lane) for lane in lanes]
+        if self._zero is None:
+            return self._b.constants(ones, "i1")
+        return self._b.constants(ones, "i32") > self._b.broadcast(self._zero, len(ones))
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Source elements for one vector of outputs. Lanes where `mask` is false are beyond the border; None: none is."""
+
+    value: Value
+    mask: Value | None
+
+    def filled(self, b: Builder, fill: float) -> Value:
+        """The elements, with `fill` beyond the border."""
+        if self.mask is None:
+            return self.value
+        return b.select(self.mask, self.value, b.constant(fill, self.value.element, self.value.lanes))
+
+
 class Strip:
-    """The source vectors of one strip, each loaded and split into phases once."""
+    """The source vectors of one strip and one row of it, each loaded and split into phases once."""
 
-    def __init__(self, b: Builder, source: Ref, planes: Planes, lanes: Lanes, fill: float) -> None:
-        self.b, self.source, self.planes, self.lanes, self.fill = b, source, planes, lanes, fill
-        self.group = 16 // elements.size(source.element)
-        self._phases: dict[tuple, Value] = {}
-        self._loads: dict[tuple, Value] = {}
+    def __init__(self, b: Builder, masks: Masks, source: tuple[Ref, Planes], lanes: Lanes, rows: Sequence[Row | None]):
+        self.b, self._masks, self._lanes, self._rows = b, masks, lanes, rows
+        self._source, self._planes = source
+        self._group = 16 // elements.size(self._source.element)
+        self._loads: dict[int, Value] = {}
+        self._picks: dict[int, Value] = {}
 
-    def tap(self, rows: Sequence[Row | None], column: int, first: int) -> Value:
-        """The source elements at output column × stride + `column` of one row a slot; `fill` for None and at borders.
+    def tap(self, column: int, first: int, fill: float) -> Tap:
+        """The elements at output column × stride + `column` of one row a slot; rows that are None hold `fill`.
 
-        `first` is the first tap's column: taps a multiple of the stride apart share their loads.
+        `first` is the first tap's column: taps a multiple of the stride apart share their loads, or are the same
+        vector moved by a few lanes where that has lanes to spare.
         """
-        phase = (column - first) % self.lanes.stride
-        start = column - phase
-        key = tuple(rows), start, phase
-        if key not in self._phases:
-            size = self.lanes.slots.size
-            wanted = self._needed(start)
-            parts = [self._vector(rows, start + i * size, wanted) for i in range(self.lanes.stride)]
-            self._phases[key] = pick(self.b, parts, phase, self.lanes, self.group)
-        return self._phases[key]
+        return Tap(self._pick(column, first, fill), self._mask(column))
 
-    def in_order(self, value: Value) -> Value:
-        """A sum of taps with its lanes in the order of the columns."""
-        order = self.lanes.order(self.group)
-        places = [order.index(lane) for lane in range(len(order))]
-        return value if order == places == sorted(order) else self.b.permute(value, places)
+    def _pick(self, column: int, first: int, fill: float) -> Value:
+        lanes = self._lanes
+        phase, moved = (column - first) % lanes.stride, (column - first) // lanes.stride
+        if lanes.stride == 2 and moved and lanes.span.useful + moved <= lanes.slots.size:
+            return self.b.permute(self._pick(first + phase, first, fill), lanes.moved(moved, self._group))
+        if column not in self._picks:
+            parts = [self._vector(column - phase + i * lanes.slots.size, fill) for i in range(lanes.stride)]
+            self._picks[column] = pick(self.b, parts, phase, lanes, self._group)
+        return self._picks[column]
 
-    def _needed(self, start: int) -> int:
-        """Behind the last column that a useful output reads, phases included."""
-        return start + self.lanes.useful * self.lanes.stride
+    def _mask(self, column: int) -> Value | None:
+        """Which lanes of a tap lie in their rows; None if all do whose outputs are useful."""
+        lanes = self._lanes
+        if isinstance(lanes.span.start, Value):  # strips in a loop are those that no border touches
+            return None
+        outputs = [lane % lanes.slots.size for lane in lanes.order(self._group)]
+        columns = [(lanes.span.start + output) * lanes.stride + column for output in outputs]
+        inside = [0 <= x < self._planes.width for x in columns]
+        if all(x for x, output in zip(inside, outputs, strict=True) if output < lanes.span.useful):
+            return None
+        return self._masks.of(inside)
 
-    def _vector(self, rows: Sequence[Row | None], column: int, needed: int) -> Value:
-        key = tuple(rows), column
-        if key not in self._loads:
-            parts = [self._contiguous(row, column, needed) for row in rows]
-            self._loads[key] = joined(self.b, parts)
-        return self._loads[key]
+    def _vector(self, column: int, fill: float) -> Value:
+        if column not in self._loads:
+            self._loads[column] = joined(self.b, [self._contiguous(row, column, fill) for row in self._rows])
+        return self._loads[column]
 
-    def _contiguous(self, row: Row | None, column: int, needed: int) -> Value:
-        """One slot's elements from `column` (relative to the strip's start) on."""
-        b, lanes = self.b, self.lanes.slots.size
+    def _contiguous(self, row: Row | None, column: int, fill: float) -> Value:
+        """One slot's elements from `column` (relative to the strip's start) on; anything outside the row."""
+        b, lanes = self.b, self._lanes.slots.size
         if row is None:
-            return b.constant(self.fill, self.source.element, lanes)
-        place = self.lanes.start * self.lanes.stride + column
-        if not isinstance(place, int):  # strips in a loop are those that no border touches
-            return b.vload(self.source, row.offset + place, lanes=lanes)
-        inside = [0 <= x < self.planes.width for x in range(place, place + lanes)]
+            return b.constant(fill, self._source.element, lanes)
+        place = self._lanes.span.start * self._lanes.stride + column
+        if not isinstance(place, int):
+            return b.vload(self._source, row.offset + place, lanes=lanes)
+        inside = [0 <= x < self._planes.width for x in range(place, place + lanes)]
         if not any(inside):
-            return b.constant(self.fill, self.source.element, lanes)
-        return self._border(row, place, inside, all(inside[: max(0, needed - column)]))
+            return b.constant(fill, self._source.element, lanes)
+        return self._border(row, place, inside)
 
-    def _border(self, row: Row, column: int, inside: list[bool], clean: bool) -> Value:
-        """A vector that may reach beyond the row: lanes not `inside` become `fill`, or anything where `clean`."""
-        b, lanes, element = self.b, len(inside), self.source.element
-        low, high = (0, self.planes.width) if row.place is None else (-row.place, self.planes.stride - row.place)
-        safe = low <= column and column + lanes <= high
-        maskable = b.isa.masked_memory and elements.size(element) >= 4
-        filler = b.constant(self.fill, element, lanes)
-        if not safe and not maskable and high - low >= lanes:
+    def _border(self, row: Row, column: int, inside: list[bool]) -> Value:
+        """A vector that may reach beyond the row, without touching another channel's memory."""
+        b, lanes, size = self.b, len(inside), elements.size(self._source.element)
+        low, high = 0, self._planes.width
+        if row.places is not None:
+            low, high = -min(row.places), self._planes.stride - max(row.places)
+        if low <= column and column + lanes <= high:
+            return b.vload(self._source, row.offset + column, lanes=lanes)
+        if high - low >= lanes and not (b.isa.masked_memory and size >= 4):
             moved = min(max(column, low), high - lanes)
-            vector = b.vload(self.source, row.offset + moved, lanes=lanes)
-            return b.shuffle(vector, filler, [i + column - moved if x else lanes for i, x in enumerate(inside)])
+            vector = b.vload(self._source, row.offset + moved, lanes=lanes)
+            return b.permute(vector, [i + column - moved if x else 0 for i, x in enumerate(inside)])
         mask = b.constants([int(x) for x in inside], "i1")
-        plain = safe and (clean or not maskable)
-        vector = b.vload(self.source, row.offset + column, lanes=lanes, mask=None if plain else mask)
-        return vector if clean or not (plain or self.fill) else b.select(mask, vector, filler)
+        return b.vload(self._source, row.offset + column, lanes=lanes, mask=mask)
+
+
+def in_order(b: Builder, value: Value, lanes: Lanes) -> Value:
+    """A sum of taps with its lanes in the order of the columns."""
+    order = lanes.order(16 // elements.size(value.element))
+    places = [order.index(lane) for lane in range(len(order))]
+    return value if places == sorted(order) else b.permute(value, places)
 
 
 def joined(b: Builder, parts: list[Value]) -> Value:
@@ -161,11 +230,3 @@ def joined(b: Builder, parts: list[Value]) -> Value:
     while len(parts) > 1:
         parts = [b.concat(low, high) for low, high in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A source row: where it starts, and how far into its panel that is (None where only the run knows)."""
-
-    offset: Index
-    place: int | None

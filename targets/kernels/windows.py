@@ -19,10 +19,11 @@ from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.blocks import Block, Channel, Run
 from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.strips import Masks
 
 Pair = tuple[int, int]
 
-ROWS = 8  # image rows in a block, about: a window of 3 rows then loads 10 rows for 8
+ROWS = 4  # image rows in a block, about: few streams of source rows at once; 16 took 1.2 to 1.6 times as long
 LONGEST = 16  # most rows that are written out
 ELEMENTS = 4096  # output elements of a chunk, about: under 1 µs of work, so that threads end together
 
@@ -116,12 +117,14 @@ class WindowKernel(Kernel):
         return None
 
     def emit(self, b: Builder) -> None:
-        with b.function(self.symbol, self.operands) as (arguments, _, begin, end), b.loop(begin, end) as chunk:
-            block = chunk // self.groups % self.blocks
-            image = chunk // (self.groups * self.blocks) if self.target.images > 1 else 0
-            for run in self.runs():
-                with self._within(b, block, run):
-                    self._emit_group(b, arguments, (image, block, chunk % self.groups), run)
+        with b.function(self.symbol, self.operands) as (arguments, _, begin, end):
+            masks = Masks(b, begin)
+            with b.loop(begin, end) as chunk:
+                block = chunk // self.groups % self.blocks
+                image = chunk // (self.groups * self.blocks) if self.target.images > 1 else 0
+                for run in self.runs():
+                    with self._within(b, block, run):
+                        self._emit_group(b, masks, arguments, (image, block, chunk % self.groups), run)
 
     def _signature(self, block: int) -> tuple[int, frozenset[int], Any]:
         """Rows of a block, its source rows that exist, and the rest."""
@@ -140,7 +143,9 @@ class WindowKernel(Kernel):
         with b.if_((block >= run.start) & (block < run.stop)):
             yield
 
-    def _emit_group(self, b: Builder, arguments: Sequence[Ref], place: tuple[Index, Index, Index], run: Run) -> None:
+    def _emit_group(
+        self, b: Builder, masks: Masks, arguments: Sequence[Ref], place: tuple[Index, Index, Index], run: Run
+    ) -> None:
         image, block, group = place
         start = group * self.group
         stop = start + self.group
@@ -148,7 +153,7 @@ class WindowKernel(Kernel):
             stop = b.min(b.as_index(stop), b.constant(self.target.channels))
         with b.loop(start, stop) as channel:
             combine = self.channel(b, arguments, image, channel)
-            Block(b, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
+            Block(b, masks, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
 
 
 def _pair(sizes: Sequence[int]) -> Pair:
