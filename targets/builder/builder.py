@@ -94,6 +94,12 @@ class Builder(Memory):
         call = llvm.CallIntrinsicOp(self.type(element, lanes), name, [x.ir for x in operands], [], [])
         return Value(self, call.results, element, lanes)
 
+    def keep_order(self) -> None:
+        """Memory is not accessed across this point. LLVM's scheduler would hoist all loads of long straight code, and
+        spill what they load.
+        """
+        llvm.InlineAsmOp(None, [], "", "~{memory}", has_side_effects=True)
+
     def _describe(self, function: func.FuncOp, alignments: Sequence[int], in_place: bool) -> None:
         unit = ir.UnitAttr.get()
         facts = ("llvm.nocapture",) if in_place else ("llvm.noalias", "llvm.nocapture")
