@@ -16,6 +16,8 @@ SPMM = ((64, 128), (128, 64))
 def kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
     """Every kernel that runs these sizes; the dense one comes first."""
     found: list[LinearKernel] = [LinearDense(tokens, m, k, epilogue)]
+    if not tokens * m * k:
+        return found
     if tokens <= MOST_TOKENS and k <= MOST_COLUMNS:
         found.append(LinearGemv(tokens, m, k, epilogue))
     if tokens >= MOST_TOKENS:

@@ -74,8 +74,10 @@ def accepts(op: Operation) -> bool:
 def takes_panels(op: Operation) -> bool:
     """A 4-D input may be in panels where both spatial axes are reduced, or none of them is and they stay."""
     assert isinstance(op, ReduceOp)
+    if op.kind.data.startswith("arg"):
+        return False
     axes = set(values(op.axes)) & {2, 3}
-    return not axes or (axes == {2, 3} and not op.kind.data.startswith("arg"))
+    return axes == {2, 3} or (not axes and bool(op.keepdims))
 
 
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
