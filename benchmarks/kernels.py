@@ -12,17 +12,12 @@ layer needs. A sweep takes the smallest times instead, of layers whose operands 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import ctypes.util
-import os
-import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from layers import SHAPES, SWEEP, Layer
+from peers import LAYERS, Contender, Mkl, alternate, openvino, warm
 from xdsl.dialects.builtin import f32
 
 from sparsec.ir.scalar import region
@@ -35,13 +30,10 @@ from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.lowering import kernel_of, packing
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, Row
-from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
-from sparsec.targets.kernels.windows import Window
 from sparsec.targets.native import NativeTarget
 
-LAYERS = 8  # sets of weights in rotation, up to ROTATED bytes
-ROTATED = 64 << 20
+ROTATED = 64 << 20  # most bytes of weights in rotation
 
 
 @dataclass(frozen=True)
@@ -68,124 +60,6 @@ class Peak(Kernel):
         return self.chunks * 12 * 2 * isa.lanes
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A square convolution on `height` × `width` pixels of its input."""
-
-    channels: int
-    outputs: int
-    height: int
-    width: int
-    taps: int = 1
-    stride: int = 1
-    groups: int = 1
-
-    def shape(self, target: NativeTarget) -> ConvShape:
-        pad = self.taps // 2
-        size = [(x + 2 * pad - self.taps) // self.stride + 1 for x in (self.height, self.width)]
-        source = _planes(target, self.channels, self.height, self.width)
-        window = Window((self.taps, self.taps), (self.stride, self.stride), (1, 1), (pad, pad))
-        return ConvShape(source, _planes(target, self.outputs, size[0], size[1]), window, self.groups)
-
-    def weight(self, density: float, seed: int) -> np.ndarray:
-        random = np.random.default_rng(seed)
-        sizes = self.outputs, self.channels // self.groups, self.taps, self.taps
-        values = random.standard_normal(sizes, dtype=np.float32) / np.sqrt(np.prod(sizes[1:])).astype(np.float32)
-        return np.where(random.random(sizes) < density, values, np.float32(0))
-
-    def __str__(self) -> str:
-        window = f" {self.taps}x{self.taps}" + (f" s{self.stride}" if self.stride > 1 else "") if self.taps > 1 else ""
-        window = window or (f" s{self.stride}" if self.stride > 1 else "")
-        groups = f" g{self.groups}" if self.groups > 1 else ""
-        return f"{self.channels}->{self.outputs}{window}{groups} @{self.height}x{self.width}"
-
-
-def _planes(target: NativeTarget, channels: int, height: int, width: int) -> Planes:
-    encoding = target.panel(height, width)
-    if encoding is None:
-        return Planes(1, channels, height, width, height, height * width)
-    return Planes(1, channels, height, width, encoding.data.rows, encoding.data.stride)
-
-
-# M, K, N of shared/peers.md as layers: 256,256,784; 512,512,196; 1024,1024,49; 768,768,128; 3072,768,128; 768,3072,128.
-PEERS = (
-    Layer(256, 256, 28, 28),
-    Layer(512, 512, 14, 14),
-    Layer(1024, 1024, 7, 7),
-    Layer(768, 768, 8, 16),
-    Layer(768, 3072, 8, 16),
-    Layer(3072, 768, 8, 16),
-)
-RESNET50 = (
-    Layer(3, 64, 224, 224, 7, 2),
-    Layer(64, 64, 56, 56),
-    Layer(64, 64, 56, 56, 3),
-    Layer(64, 256, 56, 56),
-    Layer(256, 64, 56, 56),
-    Layer(128, 128, 56, 56, 3, 2),
-    Layer(128, 128, 28, 28, 3),
-    Layer(128, 512, 28, 28),
-    Layer(512, 128, 28, 28),
-    Layer(256, 512, 56, 56, 1, 2),
-    Layer(256, 256, 14, 14, 3),
-    Layer(256, 1024, 14, 14),
-    Layer(1024, 256, 14, 14),
-    Layer(512, 512, 7, 7, 3),
-    Layer(512, 2048, 7, 7),
-    Layer(2048, 512, 7, 7),
-)
-MOBILENET = (
-    Layer(3, 32, 224, 224, 3, 2),
-    Layer(32, 64, 112, 112),
-    Layer(64, 128, 56, 56),
-    Layer(128, 128, 56, 56),
-    Layer(128, 256, 28, 28),
-    Layer(256, 512, 14, 14),
-    Layer(512, 512, 14, 14),
-    Layer(512, 1024, 7, 7),
-    Layer(1024, 1024, 7, 7),
-)
-SHAPES = {"peers": PEERS, "resnet50": RESNET50, "mobilenet": MOBILENET}
-SWEEP = (
-    *PEERS[:4],
-    *RESNET50[2:],
-    *MOBILENET[1:6],
-    Layer(24, 144, 56, 56),
-    Layer(160, 960, 7, 7),
-    Layer(960, 320, 7, 7),
-    Layer(16, 64, 20, 20, 3),
-    Layer(64, 64, 20, 20, 3),
-    Layer(240, 240, 28, 28, groups=3),
-    Layer(96, 96, 17, 17),
-)
-
-
-@dataclass
-class Contender:
-    """Something to time: `run` computes the layer `count` times."""
-
-    label: str
-    run: Callable[[], object]
-    count: int
-    density: float
-    seconds: float = 0.0
-
-
-def alternate(contenders: Sequence[Contender], rounds: int) -> None:
-    """Sets each contender's median seconds for one layer; they take turns.
-
-    Seconds are CPU time, which on one thread is the wall time less what other processes took of the core.
-    """
-    times: list[list[float]] = [[] for _ in contenders]
-    for _ in range(rounds):
-        for contender, own in zip(contenders, times, strict=True):
-            start = time.process_time()
-            contender.run()
-            own.append((time.process_time() - start) / contender.count)
-    for contender, own in zip(contenders, times, strict=True):
-        contender.seconds = statistics.median(own)
-
-
 RELU = Body.of(region([f32], lambda x: x.max(0.0)))
 
 
@@ -209,78 +83,6 @@ def prepared(
     jit: Jit, kernel: ConvKernel, weight: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> Callable[[int, int], None]:
     return jit.prepared(kernel, [x, aligned_copy(packing(kernel, "", weight).build()), y])
-
-
-def openvino(layer: Layer, precision: str) -> Contender | None:
-    """A chain of the layer (and, where its sizes differ, of the layer back), one thread."""
-    try:
-        import openvino as ov
-        from openvino import opset13 as op
-    except ImportError:
-        return None
-    if layer.stride != 1 or layer.groups != 1:
-        return None
-    x = y = op.parameter([1, layer.channels, layer.height, layer.width], np.float32)
-    back = Layer(layer.outputs, layer.channels, layer.height, layer.width, layer.taps)
-    for seed in range(LAYERS):
-        pad = [layer.taps // 2] * 2
-        weight = (back if seed % 2 and layer.channels != layer.outputs else layer).weight(1.0, seed)
-        y = op.relu(op.convolution(y, op.constant(weight), [1, 1], pad, pad, [1, 1]))
-    model = ov.Model([y], [x], "chain")  # pyright: ignore[reportGeneralTypeIssues]
-    options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    compiled = ov.Core().compile_model(model, "CPU", {**options, "ENABLE_CPU_PINNING": False})
-    request = compiled.create_infer_request()
-    image = np.random.default_rng(0).standard_normal((1, layer.channels, layer.height, layer.width), dtype=np.float32)
-    request.set_input_tensor(ov.Tensor(image))
-    return Contender(f"openvino {precision} (chain)", request.infer, LAYERS, 1.0)
-
-
-class Mkl:
-    """CSR × dense of Intel MKL, through its C interface; matrices are optimised before they are timed."""
-
-    def __init__(self) -> None:
-        found = [Path(sys.prefix) / "lib" / "libmkl_rt.so.3", Path(sys.prefix) / "lib" / "libmkl_rt.so.2"]
-        path = next((str(p) for p in found if p.exists()), ctypes.util.find_library("mkl_rt"))
-        if path is None:
-            raise OSError("mkl is not installed")
-        os.environ["MKL_NUM_THREADS"] = "1"
-        self._library = ctypes.CDLL(path)
-        self._keep: list[object] = []
-
-    def contender(self, layer: Layer, density: float, layers: int) -> Contender:
-        pixels = layer.height * layer.width
-        x = aligned_copy(np.random.default_rng(1).standard_normal((layer.channels, pixels), dtype=np.float32))
-        y = aligned_copy(np.zeros((layer.outputs, pixels), np.float32))
-        general = (ctypes.c_int * 3)(20, 0, 0)  # SPARSE_MATRIX_TYPE_GENERAL
-        handles = [self._matrix(layer.weight(density, seed)[:, :, 0, 0], general, pixels) for seed in range(layers)]
-        struct = _Description(20, 0, 0)
-
-        def run() -> None:
-            for handle in handles:
-                status = self._library.mkl_sparse_s_mm(
-                    10, ctypes.c_float(1), handle, struct, 101, ctypes.c_void_p(x.ctypes.data), pixels, pixels,
-                    ctypes.c_float(0), ctypes.c_void_p(y.ctypes.data), pixels,
-                )  # fmt: skip
-                assert status == 0, status
-
-        return Contender("mkl csr", run, layers, density)
-
-    def _matrix(self, weight: np.ndarray, general: object, pixels: int) -> ctypes.c_void_p:
-        rows, columns = np.nonzero(weight)
-        starts = np.searchsorted(rows, np.arange(len(weight) + 1)).astype(np.int32)
-        columns, values = columns.astype(np.int32), weight[rows, columns].astype(np.float32)
-        self._keep += [starts, columns, values]
-        handle = ctypes.c_void_p()
-        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (starts[:-1], starts[1:], columns, values)]
-        status = self._library.mkl_sparse_s_create_csr(ctypes.byref(handle), 0, *weight.shape, *pointers)
-        assert status == 0, status
-        self._library.mkl_sparse_set_mm_hint(handle, 10, _Description(20, 0, 0), 101, pixels, 1000)
-        self._library.mkl_sparse_optimize(handle)
-        return handle
-
-
-class _Description(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_int), ("mode", ctypes.c_int), ("diag", ctypes.c_int)]
 
 
 def peak(isa: Isa) -> float:
@@ -353,19 +155,6 @@ def sweep(target: NativeTarget, densities: Sequence[float], rounds: int) -> None
     print(f"median error {np.median(errors):.1%}, 90 % below {np.quantile(errors, 0.9):.1%}")
     print(f"dense or sparse as measured in {kinds} of {len(losses)}, the very row in {agreed}")
     print(f"slower than the fastest row by {np.mean(losses):.1%} on average, {max(losses):.0%} at worst")
-
-
-def warm(contenders: Sequence[Contender], rounds: int) -> np.ndarray:
-    """The smallest CPU time of each contender right after a run of itself; they take turns."""
-    times = np.full(len(contenders), np.inf)
-    for _ in range(rounds):
-        for index, contender in enumerate(contenders):
-            contender.run()
-            for _ in range(3):
-                start = time.process_time()
-                contender.run()
-                times[index] = min(times[index], time.process_time() - start)
-    return times
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ class SparseConv(ConvKernel):
                 self._part(b, work, tile, column, (work.weights.view("i8") + place).view("i32"))
 
     def _most(self, isa: Isa) -> int:
-        """Vectors of a tile: besides the sums, a value and (but on x86) a row of B need registers."""
-        return max(1, min(self.columns // isa.lanes, isa.registers - (2 if isa.x86 else 4)))
+        """Vectors of a tile: a value needs a register besides the sums and, but for x86, vectors of B do."""
+        return max(1, min(self.columns // isa.lanes, isa.registers - 2 if isa.x86 else isa.registers * 3 // 4))
 
     def _part(self, b: Builder, work: Work, tile: Tile, column: Index, stream: Ref) -> None:
         runs = b.convert(b.load(stream), "index")
