@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 
@@ -64,7 +65,7 @@ def _dim(port: str, axis: int, dim: TensorShapeProto.Dimension) -> Dim:
 def _identifier(name: str) -> str:
     """A symbol's name made of a `dim_param`, which may be any text."""
     text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "dim"
-    return f"d{text}" if text[0].isdigit() else text
+    return f"d{text}" if text[0].isdigit() or keyword.iskeyword(text) else text
 
 
 def _fixed_sizes(types: Mapping[str, TensorType], shapes: Shapes, dims: Mapping[str, int]) -> dict[str, Dim]:

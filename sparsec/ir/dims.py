@@ -75,7 +75,9 @@ def symbol(name: str) -> Dim:
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:
-    """floor(a / b) for b > 0: terms of `a` that b divides leave the quotient."""
+    """floor(a / b) for b > 0: terms of `a` that b divides leave the quotient. Raises ZeroDivisionError for b = 0."""
+    if b == 0:
+        raise ZeroDivisionError(f"the size {a} is divided by 0")
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     exact: dict[Monomial, int] = {}
@@ -123,7 +125,7 @@ def parse_dim(text: str) -> Dim:
     """Read what `str(dim)` writes: integers, names, `+ - * //` and parentheses. Raises ValueError on anything else."""
     try:
         return _parse_node(ast.parse(text, mode="eval").body)
-    except SyntaxError as error:
+    except (SyntaxError, ZeroDivisionError) as error:
         raise ValueError(f"not a dimension: {text!r}") from error
 
 
@@ -137,7 +139,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
 
 def _parse_node(node: ast.expr) -> Dim:
     match node:
-        case ast.Constant(value=int(value)):
+        case ast.Constant(value=int(value)) if not isinstance(value, bool):
             return value
         case ast.Name(id=name):
             return symbol(name)
