@@ -2,12 +2,15 @@
 
 Nothing here needs sparsec or the network.
 
+    python benchmarks/zoo.py mobilenet_v1 --sparsity 0.9 -o mobilenet.onnx
+
 Weights are He-initialised, so activations stay of order one through the whole network, pruned or not. BatchNorm is left
 as nodes with random statistics, or folded into the convolutions.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -246,3 +249,21 @@ class _Network:
         graph = helper.make_graph(self.nodes, self.name, *ports, initializer=self.initializers)
         opsets = [helper.make_opsetid("", options.opset)]
         return helper.make_model_gen_version(graph, producer_name="sparsec zoo", opset_imports=opsets)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make a network of the zoo.")
+    parser.add_argument("name", choices=sorted(MODELS))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=224, help="height and width of the input")
+    parser.add_argument("--width", type=float, default=1.0, help="factor of all numbers of channels")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--sparsity", type=float, default=0.0, help="share of zeros in each prunable layer")
+    parser.add_argument("--batch-norm", action="store_true", help="leave BatchNormalization nodes in")
+    options = vars(parser.parse_args())
+    name, output = options.pop("name"), options.pop("output")
+    onnx.save(MODELS[name](**options), output)
+
+
+if __name__ == "__main__":
+    main()
