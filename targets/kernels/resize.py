@@ -21,6 +21,8 @@ from sparsec.targets.kernels.resize_rows import ResizeRows
 from sparsec.targets.kernels.sampling import Sampling
 from sparsec.weights import WeightStore
 
+WRITTEN_OUT = 256  # columns whose places become part of the code, at most
+
 
 def accepts(op: Operation) -> bool:
     """Whether this is a resize of fixed sizes."""
@@ -46,7 +48,13 @@ def lower(op: ResizeOp, weights: WeightStore) -> list[Call]:
     if rank >= 2 and set(taps) <= {rank - 2, rank - 1}:
         both = [taps.get(axis) or _kept(x.static_shape[axis]) for axis in (rank - 2, rank - 1)]
         kernel = ResizeRows(
-            sampling, _planes(x), _planes(y), both[0].indices.shape[1], both[1].indices.shape[1], _repeat(both[1])
+            sampling,
+            _planes(x),
+            _planes(y),
+            both[0].indices.shape[1],
+            both[1].indices.shape[1],
+            _repeat(both[1]),
+            tuple(map(tuple, both[1].indices.T.tolist())) if len(both[1].indices) <= WRITTEN_OUT else None,
         )
     else:
         both = list(taps.values())

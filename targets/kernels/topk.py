@@ -20,6 +20,7 @@ from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 
 CHUNK = 16384  # elements read by a chunk, about
+RARE = 64  # elements for each of the k from which on most vectors hold none of them and are worth to be skipped
 
 
 def accepts(op: Operation) -> bool:
@@ -92,8 +93,20 @@ class Topk(Kernel):
         with b.loop(0, self.k) as i:
             heap.store(self._item(b, b.load(source, i * step), i), i)
         heap.build(self.k)
-        with b.loop(self.k, self.shape[1]) as i:
-            item = self._item(b, b.load(source, i * step), i)
+        start, lanes = self.k, b.isa.lanes
+        if step == 1 and self._packed and self.shape[1] >= RARE * self.k:
+            start += (self.shape[1] - self.k) // lanes * lanes
+            with b.loop(self.k, start, lanes) as at:
+                least = b.broadcast(b.convert(heap.load(0)[0] >> 32, "i32"), lanes)
+                better = self._key(b, b.vload(source, at, lanes=lanes)) > least
+                with b.if_(b.reduce("or", better)):
+                    self._feed(b, heap, source, at, at + lanes)
+        self._feed(b, heap, source, start, self.shape[1])
+
+    def _feed(self, b: Builder, heap: Heap, source: Ref, start: Index, stop: Index) -> None:
+        """Puts the elements that are better than the heap's worst into it."""
+        with b.loop(start, stop) as i:
+            item = self._item(b, b.load(source, i * self.shape[2]), i)
             with b.if_(self._worse(heap.load(0), item)):
                 heap.sift(item, 0, self.k)
 
@@ -110,12 +123,16 @@ class Topk(Kernel):
                 heap.sift(heap.load(last), 0, last)
 
     def _item(self, b: Builder, x: Value, index: Index) -> Item:
-        key = order(b, x)
-        key = key if self.largest else ~key
+        key = self._key(b, x)
         index = b.convert(b.as_index(index), "i64")
         if self._packed:
             return [(b.convert(key, "i64") << 32) | (0xFFFFFFFF - index)]
         return [key, index]
+
+    def _key(self, b: Builder, x: Value) -> Value:
+        """An integer that is larger for better elements."""
+        key = order(b, x)
+        return key if self.largest else ~key
 
     def _index(self, item: Item) -> Value:
         return 0xFFFFFFFF - (item[0] & 0xFFFFFFFF) if self._packed else item[1]
