@@ -32,13 +32,14 @@ class Contender:
 
 
 def alternate(contenders: Sequence[Contender], rounds: int) -> None:
-    """Sets each contender's median seconds for one layer; they take turns.
+    """Sets each contender's median seconds for one layer. They take turns: a run to warm up, a run that counts.
 
     Seconds are CPU time, which on one thread is the wall time less what other processes took of the core.
     """
     times: list[list[float]] = [[] for _ in contenders]
     for _ in range(rounds):
         for contender, own in zip(contenders, times, strict=True):
+            contender.run()
             start = time.process_time()
             contender.run()
             own.append((time.process_time() - start) / contender.count)
