@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
     StringAttr,
     SymbolRefAttr,
     f64,
@@ -53,7 +54,7 @@ def ints(values: Sequence[int]) -> DenseArrayBase:
 
 def values(attribute: DenseArrayBase) -> tuple[int, ...]:
     """The ints of an `array<i64: ...>` attribute."""
-    return tuple(int(v) for v in attribute.get_values())
+    return tuple(cast("DenseArrayBase[IntegerType]", attribute).get_values())
 
 
 def integer(value: int) -> IntegerAttr:
@@ -148,7 +149,10 @@ class Contraction(SpOp):
         shape = self.accumulated_shape()
         if shapes.broadcast(shape, *(type_of(extra).shape for extra in self.extras)) != shape:
             raise ValueError(f"an operand of the epilogue is larger than the result {shapes.format_shape(shape)}")
-        elements = [type_of(self.lhs).element, *(type_of(extra).element for extra in self.extras)]
+        left, right = type_of(self.lhs).element, type_of(self.rhs).element
+        if left != right:
+            raise ValueError(f"contracts elements of type {left} and {right}")
+        elements = [left, *(type_of(extra).element for extra in self.extras)]
         return [TensorType(shape, _check_region(self.epilogue, elements)[0])]
 
 
@@ -315,8 +319,9 @@ class ReduceOp(SpOp):
 
     def infer(self) -> list[TensorType]:
         x, kind = type_of(self.input), self.kind.data
-        if kind not in self.KINDS:
-            raise ValueError(f"no reduction called {kind!r}")
+        _check_choice("reduction", self.kind, self.KINDS)
+        if kind.startswith("arg") and len(values(self.axes)) != 1:
+            raise ValueError(f"{kind} takes one axis, not {list(values(self.axes))}")
         shape = shapes.reduce(x.shape, values(self.axes), bool(self.keepdims))
         return [TensorType(shape, i64 if kind.startswith("arg") else x.element)]
 
@@ -344,6 +349,10 @@ class SoftmaxOp(UnaryOp):
         properties = {"axes": ints(axes), "log": boolean(log)}
         super().__init__(operands=[input], properties=properties, result_types=[_plain(input)])
 
+    def infer(self) -> list[TensorType]:
+        shapes.check_axes(type_of(self.input).shape, values(self.axes))
+        return super().infer()
+
 
 @irdl_op_definition
 class NormOp(UnaryOp):
@@ -358,6 +367,10 @@ class NormOp(UnaryOp):
     def __init__(self, input: SSAValue, axes: Sequence[int], epsilon: float, center: bool = True):
         properties = {"axes": ints(axes), "epsilon": real(epsilon), "center": boolean(center)}
         super().__init__(operands=[input], properties=properties, result_types=[_plain(input)])
+
+    def infer(self) -> list[TensorType]:
+        shapes.check_axes(type_of(self.input).shape, values(self.axes))
+        return super().infer()
 
 
 @irdl_op_definition
@@ -389,6 +402,10 @@ class CumsumOp(UnaryOp):
     def __init__(self, input: SSAValue, axis: int, exclusive: bool = False, reverse: bool = False):
         properties = {"axis": integer(axis), "exclusive": boolean(exclusive), "reverse": boolean(reverse)}
         super().__init__(operands=[input], properties=properties, result_types=[_plain(input)])
+
+    def infer(self) -> list[TensorType]:
+        shapes.check_axes(type_of(self.input).shape, [self.axis.value.data])
+        return super().infer()
 
 
 @irdl_op_definition
@@ -454,6 +471,7 @@ class PoolOp(SpOp):
         )
 
     def infer(self) -> list[TensorType]:
+        _check_choice("pooling", self.kind, ("max", "average"))
         x = type_of(self.input)
         pads = _reach(values(self.pads), values(self.overhang))
         geometry = (values(self.kernel_shape), values(self.strides), values(self.dilations))
@@ -484,6 +502,7 @@ class TopkOp(SpOp):
 
     def infer(self) -> list[TensorType]:
         x, axis, k = type_of(self.input), self.axis.value.data, self.k.value.data
+        shapes.check_axes(x.shape, [axis])
         if isinstance(x.shape[axis], int) and not 0 <= k <= int(x.shape[axis]):  # pyright: ignore[reportArgumentType]
             raise ValueError(f"k = {k} is outside axis {axis} of {shapes.format_shape(x.shape)}")
         shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
@@ -581,7 +600,10 @@ class ConcatOp(SpOp):
         )
 
     def infer(self) -> list[TensorType]:
-        return [TensorType(shapes.concat(self._shapes(), self.axis.value.data), type_of(self.inputs[0]).element)]
+        elements = {type_of(value).element for value in self.inputs}
+        if len(elements) != 1:
+            raise ValueError(f"inputs have elements of {len(elements)} types, not of one")
+        return [TensorType(shapes.concat(self._shapes(), self.axis.value.data), elements.pop())]
 
 
 @irdl_op_definition
@@ -606,6 +628,7 @@ class PadOp(SpOp):
         super().__init__(operands=[input], properties=properties, result_types=[TensorType(shape, x.element)])
 
     def infer(self) -> list[TensorType]:
+        _check_choice("padding", self.mode, ("constant", "edge", "reflect", "wrap"))
         x = type_of(self.input)
         triples = zip(values(self.low), x.shape, values(self.high), strict=True)
         return [TensorType([low + dim + high for low, dim, high in triples], x.element)]
@@ -670,6 +693,12 @@ class ScatterOp(SpOp):
         super().__init__(operands=[input, indices, updates], properties=properties, result_types=[_plain(input)])
 
     def infer(self) -> list[TensorType]:
+        _check_choice("scatter", self.kind, ("elements", "nd"))
+        _check_choice("reduction", self.reduction, ("none", "add", "mul", "max", "min"))
+        x, indices, updates = self._shapes()
+        shapes.scatter(x, indices, updates, self.kind.data, self.axis.value.data)
+        if type_of(self.updates).element != type_of(self.input).element:
+            raise ValueError(f"updates are {type_of(self.updates)}, the input is {type_of(self.input)}")
         return [_plain(self.input)]
 
 
@@ -695,6 +724,15 @@ class ResizeOp(SpOp):
     roi = opt_prop_def(ArrayAttr[FloatAttr])
     result = result_def(TensorType)
     traits = traits_def(Pure())
+
+    COORDINATES: ClassVar[tuple[str, ...]] = (
+        "half_pixel",
+        "half_pixel_symmetric",
+        "pytorch_half_pixel",
+        "align_corners",
+        "asymmetric",
+        "tf_crop_and_resize",
+    )
 
     def __init__(
         self,
@@ -727,6 +765,12 @@ class ResizeOp(SpOp):
         )
 
     def infer(self) -> list[TensorType]:
+        _check_choice("interpolation", self.mode, ("nearest", "linear", "cubic"))
+        _check_choice("coordinate transformation", self.coordinates, self.COORDINATES)
+        _check_choice("rounding", self.nearest_mode, ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))
+        rank = type_of(self.input).rank
+        if (len(self.scales), type_of(self.result).rank) != (rank, rank) or any(s.value.data <= 0 for s in self.scales):
+            raise ValueError(f"an input of {rank} axes needs as many positive scales and sizes")
         return [TensorType(type_of(self.result).shape, type_of(self.input).element)]
 
 
@@ -786,6 +830,11 @@ def _check_region(region: Region, elements: Sequence[Attribute]) -> list[Attribu
     return [value.type for value in block.last_op.inputs]
 
 
+def _check_choice(what: str, name: StringAttr, choices: Sequence[str]) -> None:
+    if name.data not in choices:
+        raise ValueError(f"no {what} called {name.data!r}; there are {', '.join(choices)}")
+
+
 def _plain(value: SSAValue) -> TensorType:
     return TensorType(type_of(value).shape, type_of(value).element)
 
@@ -800,11 +849,15 @@ def _gather_shape(
 ) -> tuple[Dim, ...]:
     match kind:
         case "take":
+            shapes.check_axes(x, [axis])
             return *x[:axis], *indices, *x[axis + 1 :]
         case "elements":
+            shapes.check_axes(x, [axis])
+            if len(indices) != len(x):
+                raise ValueError(f"indices {shapes.format_shape(indices)} and {shapes.format_shape(x)} differ in rank")
             return indices
         case "nd":
-            depth = indices[-1]
+            depth = indices[-1] if indices else None
             if not isinstance(depth, int) or batch_dims + depth > len(x):
                 raise ValueError(f"indices {shapes.format_shape(indices)} reach beyond {shapes.format_shape(x)}")
             return *indices[:-1], *x[batch_dims + depth :]

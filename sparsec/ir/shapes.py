@@ -93,14 +93,22 @@ def matmul(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> Shape:
 
 def reduce(shape: Shape, axes: Sequence[int], keepdims: bool) -> Shape:
     """`shape` with the (non-negative) `axes` reduced to 1 or removed."""
+    check_axes(shape, axes)
+    return tuple(1 if i in axes else dim for i, dim in enumerate(shape) if keepdims or i not in axes)
+
+
+def check_axes(shape: Sequence[Dim], axes: Sequence[int]) -> None:
+    """Raises ValueError unless `axes` are different axes of `shape`, counted from 0."""
     if any(not 0 <= axis < len(shape) for axis in axes):
         raise ValueError(f"axes {list(axes)} are outside {format_shape(shape)}")
-    return tuple(1 if i in axes else dim for i, dim in enumerate(shape) if keepdims or i not in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axes {list(axes)} are not all different")
 
 
 def concat(shapes: Sequence[Shape], axis: int) -> Shape:
     """Shapes equal but for `axis`, whose sizes add up."""
     first = shapes[0]
+    check_axes(first, [axis])
     for shape in shapes[1:]:
         if len(shape) != len(first) or any(
             a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
@@ -110,6 +118,20 @@ def concat(shapes: Sequence[Shape], axis: int) -> Shape:
     for shape in shapes:
         total = total + shape[axis]
     return *first[:axis], total, *first[axis + 1 :]
+
+
+def scatter(x: Shape, indices: Shape, updates: Shape, kind: str, axis: int) -> None:
+    """Raises ValueError where `updates` do not fit `indices` (kind elements, along `axis`, or nd)."""
+    wanted: Shape | None = None
+    if kind == "elements":
+        check_axes(x, [axis])
+        wanted = indices if len(indices) == len(x) else None
+    elif indices and isinstance(depth := indices[-1], int) and depth <= len(x):
+        wanted = (*indices[:-1], *x[depth:])
+    if updates != wanted:
+        raise ValueError(
+            f"indices {format_shape(indices)} into {format_shape(x)} do not go with updates {format_shape(updates)}"
+        )
 
 
 def format_shape(shape: Sequence[Dim]) -> str:

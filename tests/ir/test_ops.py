@@ -89,7 +89,7 @@ GOOD = {
     "take": (lambda: GatherOp(*values((2, N, 3), (4, 5)), "take", 1), ["(2, 4, 5, 3)"]),
     "elements": (lambda: GatherOp(*values((2, N), (2, 5)), "elements", 1), ["(2, 5)"]),
     "nd": (lambda: GatherOp(*values((2, N, 3), (2, 5, 1)), "nd", 0, 1), ["(2, 5, 3)"]),
-    "scatter": (lambda: ScatterOp(*values((2, N), (1, 2), (1, N)), "nd"), ["(2, n)"]),
+    "scatter": (lambda: ScatterOp(*values((2, N), (1, 1), (1, N)), "nd"), ["(2, n)"]),
     "resize": (lambda: ResizeOp(values((1, 3, N, 4))[0], [1, 3, N * 2, 8], [1, 1, 2, 2]), ["(1, 3, 2*n, 8)"]),
     "expand": (lambda: ExpandOp(values((3, 1))[0], [N, 3, 4]), ["(n, 3, 4)"]),
     "weight": (lambda: WeightOp("w", TensorType([2, 3], f32)), ["(2, 3)"]),
@@ -144,6 +144,29 @@ BAD = {
     "depth": (lambda: GatherOp(*values((2, 3), (4, 3)), "nd"), "indices 4x3 reach beyond 2x3"),
     "gather": (lambda: GatherOp(*values((2, 3), (4, 3)), "all"), "no gather called 'all'"),
     "expand": (lambda: ExpandOp(values((3,))[0], [4]), "3.*4"),
+    "two types": (lambda: MatmulOp(*values((2, 3)), *values((3, 4), element=f64)), "elements of type f32 and f64"),
+    "two axes": (lambda: ReduceOp(values((2, 3))[0], "argmax", [0, 1], True), r"argmax takes one axis, not \[0, 1\]"),
+    "same axes": (lambda: ReduceOp(values((2, 3))[0], "sum", [1, 1], True), r"axes \[1, 1\] are not all different"),
+    "softmax axes": (lambda: SoftmaxOp(values((2, 3))[0], [-1]), r"axes \[-1\] are outside 2x3"),
+    "norm axes": (lambda: NormOp(values((2, 3))[0], [2], 1e-5), r"axes \[2\] are outside 2x3"),
+    "cumsum axis": (lambda: CumsumOp(values((2, 3))[0], 2), r"axes \[2\] are outside 2x3"),
+    "concat axis": (lambda: ConcatOp(values((2, 3), (2, 3)), 2), r"axes \[2\] are outside 2x3"),
+    "concat types": (lambda: ConcatOp([*values((2,)), *values((2,), element=i64)], 0), "of 2 types, not of one"),
+    "take axis": (lambda: GatherOp(*values((2, 3), (4,)), "take", 2), r"axes \[2\] are outside 2x3"),
+    "rank of indices": (lambda: GatherOp(*values((2, 3), (4,)), "elements"), "4 and 2x3 differ in rank"),
+    "padding": (lambda: PadOp(values((2,))[0], [1], [1], "mirror"), "no padding called 'mirror'; there are constant"),
+    "pooling": (
+        lambda: PoolOp(values((1, 1, 4))[0], "lp", [2], [1], [1], [0, 0]),
+        "no pooling called 'lp'; there are max, average",
+    ),
+    "scatter": (lambda: ScatterOp(*values((2, 3), (1, 2), (1, 3)), "nd"), "into 2x3 do not go with updates 1x3"),
+    "scatter reduction": (
+        lambda: ScatterOp(*values((2, 3), (1, 1), (1, 3)), "nd", 0, "mean"),
+        "no reduction called 'mean'",
+    ),
+    "mode": (lambda: ResizeOp(values((2,))[0], [4], [2.0], "area"), "no interpolation called 'area'"),
+    "scales": (lambda: ResizeOp(values((2, 2))[0], [4, 4], [2.0]), "needs as many positive scales and sizes"),
+    "zero scale": (lambda: ResizeOp(values((2,))[0], [4], [0.0]), "needs as many positive scales and sizes"),
 }
 
 
