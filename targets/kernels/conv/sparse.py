@@ -8,6 +8,10 @@ order a misprediction costs about as much as ten non-zeros.
     part:     number of runs, runs
     run:      non-zeros of each row, number of rows, rows
     row:      output, then for each non-zero the byte offset of its row of B in the block, and its value
+
+On a Xeon whose registers alone reach 216 GFLOP/s, multiply-adds that each load a vector from L1 reach 137, and this
+loop 105 to 110 at 30 % non-zeros. Not faster: two or four non-zeros unrolled, two offsets in one load; slower: offset
+and value in one load and the value through a general register (8 %), outputs in natural order (up to 15 %).
 """
 
 from __future__ import annotations
