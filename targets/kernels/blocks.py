@@ -135,9 +135,7 @@ class Block:
     def _emit_step(self, source: Ref, target: Ref, span: Span, sums: Sums, step: int, moved: Moved) -> None:
         window = self.kernel.window
         lanes = Lanes(self.slots, window.strides[1], span)
-        if (
-            self.b.isa.registers <= 16
-        ):  # AVX2: 3 × 3 of stride 2 spilt 420 times without, 31 times with it, and took 1.7 × as long
+        if not self.b.isa.masked_arithmetic:  # AVX2 spilt 420 times in 3 × 3 of stride 2 without this, else 31 times
             self.b.keep_order()
         for row in self._rows_of(step):
             users = self._users(step, row)
