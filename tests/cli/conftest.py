@@ -1,0 +1,95 @@
+"""The real command in a process of its own, small models, and one artifact that many tests look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import zoo
+from onnx import helper, numpy_helper
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command ended with."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """stdout, which is one JSON value and nothing else."""
+        return json.loads(self.stdout, parse_constant=pytest.fail)
+
+
+Sparsec = Callable[..., Outcome]
+
+
+@pytest.fixture
+def sparsec(tmp_path: Path) -> Sparsec:
+    """Runs `sparsec WORDS…` in the test's folder. No outcome but an internal error's may mention a traceback."""
+
+    def run(*words: object, code: int = 0, stdin: str = "", **environment: str) -> Outcome:
+        command = [sys.executable, "-m", "sparsec", *map(str, words)]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr or "--debug" in words, done.stderr
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def write_model(path: Path, text: str, constants: dict[str, np.ndarray] | None = None) -> Path:
+    """Write a graph in ONNX's textual syntax as a model."""
+    graph = onnx.parser.parse_graph(text)
+    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in (constants or {}).items())
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """One convolution with a ReLU: input x, 1×3×8×8."""
+    weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3), np.float32)
+    text = "g (float[1,3,8,8] x) => (float[1,4,6,6] y) { c = Conv(x, w) y = Relu(c) }"
+    return write_model(tmp_path / "m.onnx", text, {"w": weight})
+
+
+@pytest.fixture
+def symbolic(tmp_path: Path) -> Path:
+    """Input x of batch×3×h×8."""
+    return write_model(tmp_path / "symbolic.onnx", "g (float[batch,3,h,8] x) => (float[a,b,c,d] y) { y = Relu(x) }")
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small pruned MobileNetV1, compiled for this machine by the command line."""
+    folder = tmp_path_factory.mktemp("artifact")
+    path = zoo.save(folder, "mobilenet_v1", size=32, width=0.25, classes=10, sparsity=0.9)
+    command = [sys.executable, "-m", "sparsec", "compile", path, "-o", folder / "mobile.so"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "mobile.so"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[[], list[str]]:
+    """The names of all files and folders below the test's folder."""
+    return lambda: sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
