@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from xdsl.dialects.builtin import f32
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.ir import (
@@ -88,8 +88,13 @@ class _Choice:
         return self._panels[height, width]
 
     def wants(self, op: Operation, value: SSAValue) -> PanelAttr | None:
-        """The layout in which `op` reads `value`."""
-        return self.panel(value) if op in self.in_panels and value in _images(op) else None
+        """The layout in which `op` reads `value`.
+
+        A convolution of several taps packs what it reads anyway, so it takes the function's inputs as they are.
+        """
+        if op not in self.in_panels or value not in _images(op):
+            return None
+        return None if isinstance(value, BlockArgument) and _packs(op, value) else self.panel(value)
 
     def improve(self) -> None:
         """Move ops to row-major or back while that converts fewer elements; on a tie, row-major has no padding."""
@@ -150,6 +155,13 @@ def _keeps_pixels(op: Operation) -> bool:
 
 def _removes_pixels(op: Operation) -> bool:
     return isinstance(op, ReduceOp) and {2, 3} <= set(values(op.axes))
+
+
+def _packs(op: Operation, value: SSAValue) -> bool:
+    """Whether `op` is a convolution that gathers `value` into tiles: not depthwise, and more than one tap."""
+    if not isinstance(op, ConvOp) or value in op.extras:
+        return False
+    return op.groups.value.data == 1 and product(type_of(op.rhs).shape[2:]) != 1
 
 
 def _fits(value: SSAValue, op: MapOp) -> bool:

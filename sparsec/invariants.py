@@ -86,7 +86,10 @@ def panels_agree(model: Model) -> list[str]:
     problems = []
     seen: dict[tuple, object] = {}
     for op in _ops(model):
-        tensors = [type_of(value) for value in (*op.operands, *op.results) if not isinstance(value.owner, WeightOp)]
+        # A convolution into panels may gather a row-major input.
+        gathers = isinstance(op, ConvOp) and type_of(op.lhs).panel is None
+        operands = op.operands[1:] if gathers else op.operands
+        tensors = [type_of(value) for value in (*operands, *op.results) if not isinstance(value.owner, WeightOp)]
         for type_ in tensors:
             if type_.panel and (problem := _panel_problem(type_, seen)):
                 problems.append(f"{_where(op)}: {problem}")
@@ -113,7 +116,7 @@ def _mixed(op: Operation, tensors: Iterable[TensorType]) -> str:
     for type_ in tensors:
         if layouts.setdefault((type_.shape, type_.element), type_.panel) != type_.panel:
             return f"{format_shape(type_.shape)} in panels and row-major"
-    if isinstance(op, ConvOp) and (type_of(op.lhs).panel is None) != (type_of(op.result).panel is None):
+    if isinstance(op, ConvOp) and type_of(op.lhs).panel and not type_of(op.result).panel:
         return f"{type_of(op.lhs)} to {type_of(op.result)}"
     return ""
 
