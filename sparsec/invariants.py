@@ -86,10 +86,10 @@ def panels_agree(model: Model) -> list[str]:
     problems = []
     seen: dict[tuple, object] = {}
     for op in _ops(model):
-        # A convolution into panels may gather a row-major input.
-        gathers = isinstance(op, ConvOp) and type_of(op.lhs).panel is None
-        operands = op.operands[1:] if gathers else op.operands
-        tensors = [type_of(value) for value in (*operands, *op.results) if not isinstance(value.owner, WeightOp)]
+        images = [*op.operands, *op.results]
+        if isinstance(op, ConvOp):  # into panels, it may gather a row-major input
+            images = [op.result, *op.extras, *([op.lhs] if type_of(op.lhs).panel else [])]
+        tensors = [type_of(value) for value in images if not isinstance(value.owner, WeightOp)]
         for type_ in tensors:
             if type_.panel and (problem := _panel_problem(type_, seen)):
                 problems.append(f"{_where(op)}: {problem}")
