@@ -1,4 +1,4 @@
-"""Measures what the events of a cost model cost on this machine, by timing kernels that have more of one or of another."""
+"""Measures what the events of a cost model cost on this machine, by timing kernels that have more of one or another."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from sparsec.opt import run_passes
 def command(file, passes, target) -> None:
     """Run PASSES on FILE.mlir (- for standard input) and print the result."""
     try:
-        text = click.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
     click.echo(run_passes(text, passes.split(","), target), nl=False)
