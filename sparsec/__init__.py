@@ -1,10 +1,4 @@
-"""sparsec: a sparse compiler for neural networks.
-
-    import sparsec
-    program = sparsec.compile("model.onnx", target="host", shapes={"x": (1, 3, 224, 224)})
-    y, = program(x)
-    program.save("model.so"); program = sparsec.load("model.so")
-"""
+"""sparsec: a sparse compiler for neural networks. `compile` an ONNX file, or `load` an artifact, and call the result."""
 
 from __future__ import annotations
 
