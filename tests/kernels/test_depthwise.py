@@ -59,7 +59,16 @@ WINDOWS = [
         {"k": 3, "pads": (3, 0, 5, 9), "strides": (1, 2)},
     )
 ]
-GROUPS = {"same": SAME, "halved": HALVED, "rectangles": RECTANGLES, "windows": WINDOWS}
+LARGE = [
+    case((2, 3, 20, 40), panels=panels, residual=True, **options)
+    for panels in (True, False)
+    for options in (
+        {"k": 17, "pads": (8, 8, 8, 8)},
+        {"k": (15, 16), "pads": (3, 0, 9, 5), "strides": (2, 3), "multiplier": 2},
+        {"k": (9, 30), "pads": (8, 20, 8, 11), "dilations": (2, 1), "strides": (1, 9)},
+    )
+]
+GROUPS = {"large": LARGE, "same": SAME, "halved": HALVED, "rectangles": RECTANGLES, "windows": WINDOWS}
 
 
 @every_isa
@@ -71,6 +80,10 @@ def test_depthwise(group, isa):
 @pytest.mark.parametrize("size", [14, 56, 113])
 def test_depthwise_in_pieces(size):
     check_pieces(depthwise.lower, case((2, 37, size, size), strides=(1, 1)))
+
+
+def test_large_windows_are_loops():
+    assert all(call.kernel.large for made in LARGE for call in depthwise.lower(made.op, made.weights))
 
 
 def test_depthwise_declines_other_convolutions():
