@@ -7,42 +7,49 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# A run during which the process had the CPU for less than this share of the time is noise of the machine.
+# A round in which an engine had the CPU for less than this share of its time is noise of the machine.
 CPU_SHARE = 0.98
 WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of one run of an engine."""
+    """Seconds of an engine in each of the rounds that count, the same rounds for all engines."""
 
     name: str
-    median: float
-    best: float
-    worst: float
-    runs: int
+    times: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+    def speedup_over(self, other: Measurement) -> float:
+        """How many times faster this engine is: the median over rounds, each of which compares neighbours in time."""
+        return statistics.median(theirs / ours for ours, theirs in zip(self.times, other.times, strict=True))
 
 
 def measure(engines: Mapping[str, Callable[[], object]], seconds: float) -> list[Measurement]:
-    """Run the engines in turn for `seconds` in all, after a warm-up, so that drifts of the machine hit all alike."""
+    """Run the engines in turn for `seconds` in all, after a warm-up, so that drifts of the machine hit all alike.
+
+    A round counts where the machine left each engine alone; where that is none, all do.
+    """
     for run in engines.values():
         for _ in range(WARM_UP):
             run()
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    noisy: dict[str, list[float]] = {name: [] for name in engines}
+    quiet: list[list[float]] = []
+    rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not all(times[name] or noisy[name] for name in engines):
-        for name, run in engines.items():
-            wall, cpu = _once(run)
-            (times if cpu >= CPU_SHARE * wall else noisy)[name].append(wall)
-    return [_summary(name, times[name] or noisy[name]) for name in engines]
+    while time.perf_counter() < end or not rounds:
+        walls, shares = zip(*map(_once, engines.values()), strict=True)
+        rounds.append(list(walls))
+        if min(shares) >= CPU_SHARE:
+            quiet.append(list(walls))
+    return [Measurement(name, times) for name, times in zip(engines, zip(*(quiet or rounds), strict=True), strict=True)]
 
 
 def _once(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of a run, and the share of them in which the process had a CPU."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _summary(name: str, times: list[float]) -> Measurement:
-    return Measurement(name, statistics.median(times), min(times), max(times), len(times))
+    wall = time.perf_counter() - wall
+    return wall, (time.process_time() - cpu) / wall

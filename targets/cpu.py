@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from sparsec.errors import SparsecError, UsageError
 from sparsec.targets.isa import Isa
 from sparsec.targets.tools import zig, zig_target
 
@@ -89,6 +90,15 @@ def macros(isa: Isa) -> set[str]:
     cpu = _zig_name(isa.cpu) + "".join(f[0] + _zig_name(f[1:]) for f in isa.features.split(",") if f)
     text = zig("cc", "-target", zig_target(isa), f"-mcpu={cpu}", "-dM", "-E", "-xc", os.devnull)
     return {line.split()[1] for line in text.splitlines() if line.startswith("#define ")}
+
+
+def known(isa: Isa, text: str) -> Isa:
+    """`isa`; raises UsageError where the compiler does not know the CPU or a feature that the target `text` names."""
+    try:
+        macros(isa)
+    except SparsecError:
+        raise UsageError(f"{text!r}: LLVM does not know this CPU, or one of these features, for {isa.triple}") from None
+    return isa
 
 
 def _zig_name(name: str) -> str:

@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import llvmlite.binding as llvm
 
-from sparsec.errors import SparsecError, TargetError, UsageError
+from sparsec.errors import TargetError, UsageError
 from sparsec.targets.cost import calibrated, shipped
-from sparsec.targets.cpu import macros
+from sparsec.targets.cpu import known, macros
 from sparsec.targets.isa import AVX2, AVX512, Isa, host_isas, refine
 from sparsec.targets.native import NativeTarget
 
 
 def x86(text: str, cpu: str, features: tuple[str, ...]) -> NativeTarget:
     """Both AVX-512 and AVX2 code, or with a CPU the one that it runs, tuned for it."""
-    isas = (AVX512, AVX2) if not cpu else (_isa_of(cpu),)
-    isas = tuple(refine(isa, cpu, features) for isa in isas)
+    isas = (AVX512, AVX2) if not cpu else (_isa_of(text, cpu),)
+    if cpu or features:
+        isas = tuple(known(refine(isa, cpu, features), text) for isa in isas)
     return NativeTarget(text, isas, calibrated(isas[0]) if isas[0] in host_isas() else shipped(isas[0]))
 
 
@@ -30,12 +31,9 @@ def host(text: str, cpu: str, features: tuple[str, ...]) -> NativeTarget:
     return NativeTarget(text, isas, calibrated(isas[0]))
 
 
-def _isa_of(cpu: str) -> Isa:
+def _isa_of(text: str, cpu: str) -> Isa:
     """AVX-512 where `cpu` has all that our code needs of it, as the compiler knows it."""
-    try:
-        known = macros(replace(AVX2, cpu=cpu, features=""))
-    except SparsecError:
-        raise UsageError(f"LLVM knows no x86 CPU called {cpu!r}") from None
-    if not known >= macros(AVX2):
+    has = macros(known(replace(AVX2, cpu=cpu, features=""), text))
+    if not has >= macros(AVX2):
         raise TargetError(f"{cpu} has no AVX2 and FMA, which sparsec's x86 code needs")
-    return AVX512 if known >= macros(AVX512) else AVX2
+    return AVX512 if has >= macros(AVX512) else AVX2

@@ -52,12 +52,14 @@ def _peer(model: Path | None, inputs, threads: int):
 
 
 def _report(results: list[Measurement], as_json: bool) -> None:
-    ratio = results[1].median / results[0].median if len(results) > 1 else None
+    ratio = results[0].speedup_over(results[1]) if len(results) > 1 else None
     if as_json:
-        data = {r.name: {"median_ms": r.median * 1e3, "min_ms": r.best * 1e3, "runs": r.runs} for r in results}
+        data = {
+            r.name: {"median_ms": r.median * 1e3, "min_ms": min(r.times) * 1e3, "runs": len(r.times)} for r in results
+        }
         options.emit_json({**data, **({"ratio": ratio} if ratio else {})})
         return
-    rows = [(r.name, r.median * 1e3, r.best * 1e3, r.worst * 1e3, r.runs) for r in results]
+    rows = [(r.name, r.median * 1e3, min(r.times) * 1e3, max(r.times) * 1e3, len(r.times)) for r in results]
     options.table("latency", ("engine", "median ms", "min ms", "max ms", "runs"), rows)
     if ratio:
-        click.echo(f"sparsec is {ratio:.2f}× as fast as {results[1].name}")
+        click.echo(f"sparsec is {ratio:.2f} times as fast as {results[1].name}")

@@ -14,7 +14,7 @@ class _Compile(click.Command):
     """`--verify` may stand alone, even before MODEL: only a word that ends in .npz is its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        following = [*args[1:], ""]
+        following = [*args, ""][1:]
         bare = [a == "--verify" and not b.endswith(".npz") for a, b in zip(args, following, strict=True)]
         return super().parse_args(ctx, ["--verify=random" if alone else a for a, alone in zip(args, bare, strict=True)])
 

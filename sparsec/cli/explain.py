@@ -31,14 +31,16 @@ def command(artifact, layer, as_json) -> None:
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
-    columns = ("node", "shapes", "zeros", "density", "kernel", "predicted ms", "why")
+    columns = ("node", "zeros", "density", "kernel", "predicted ms", "why")
     rows = [_row(entry) for entry in layers if "alternatives" in entry]
     options.table("layers with weights", columns, rows)
 
 
 def _row(entry: dict[str, Any]) -> tuple:
-    density, milliseconds = round(entry["density"], 3), round(entry["seconds"] * 1e3, 3)
-    return (entry["node"], entry["shapes"], entry["pattern"], density, entry["row"], milliseconds, entry["reason"])
+    density = round(entry["density"], 3)
+    if len(entry["alternatives"]) == 1:
+        return entry["node"], entry["pattern"], density, entry["row"], "–", "the only kernel for it"
+    return entry["node"], entry["pattern"], density, entry["row"], f"{entry['seconds'] * 1e3:.3f}", entry["reason"]
 
 
 def _detail(entry: dict[str, Any]) -> None:
@@ -47,6 +49,9 @@ def _detail(entry: dict[str, Any]) -> None:
         click.echo("It has no weights, so there is one way to run it.")
         return
     click.echo(f"{entry['shapes']}: {entry['pattern']}, density {entry['density']:.3f}")
+    if len(entry["alternatives"]) == 1:
+        click.echo("There is one kernel for it.")
+        return
     rows = [(a["row"], a["format"], a["seconds"] * 1e3, a["reason"]) for a in entry["alternatives"]]
     options.table("alternatives, cheapest first", ("kernel", "format", "predicted ms", "reason"), rows)
     click.echo(f"chosen: {entry['row']}: {entry['reason']}")
