@@ -25,7 +25,10 @@ class Quotient:
     denominator: Dim
 
     def __str__(self) -> str:
-        return f"(({self.numerator}) // ({self.denominator}))"
+        numerator, denominator = str(self.numerator), str(self.denominator)
+        if isinstance(self.numerator, Sym) and len(self.numerator.terms) > 1:
+            numerator = f"({numerator})"
+        return f"{numerator} // {denominator if denominator.isidentifier() or denominator.isdecimal() else f'({denominator})'}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class Sym:
     __radd__, __rmul__ = __add__, __mul__
 
     def __str__(self) -> str:
-        return " + ".join(_print_term(monomial, factor) for monomial, factor in self.terms)
+        (monomial, factor), *others = self.terms
+        first = _print_term(monomial, factor)
+        return first + "".join(f" {'-' if f < 0 else '+'} {_print_term(m, abs(f))}" for m, f in others)
 
 
 def symbol(name: str) -> Dim:
@@ -185,7 +190,10 @@ def _sum(dims: Iterable[Dim]) -> Dim:
 
 
 def _print_term(monomial: Monomial, factor: int) -> str:
-    atoms = "*".join(str(atom) for atom in monomial)
+    """A quotient stands bare only on its own: as a factor, or after a minus, it needs its parentheses."""
     if not monomial:
         return str(factor)
-    return atoms if factor == 1 else f"{factor}*{atoms}"
+    if len(monomial) == 1 and factor == 1:
+        return str(monomial[0])
+    atoms = "*".join(f"({atom})" if isinstance(atom, Quotient) else atom for atom in monomial)
+    return {1: atoms, -1: f"-{atoms}"}.get(factor, f"{factor}*{atoms}")
