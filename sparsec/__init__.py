@@ -1,4 +1,4 @@
-"""sparsec: a sparse compiler for neural networks. `compile` an ONNX file, or `load` an artifact, and call the result."""
+"""sparsec: a sparse compiler for neural networks. `compile` an ONNX file or `load` an artifact, and call the result."""
 
 from __future__ import annotations
 

@@ -51,6 +51,10 @@ def _peer(model: Path | None, inputs, threads: int):
     return lambda: session(inputs)
 
 
+def _summary(result: Measurement) -> dict[str, float]:
+    return {"median_ms": result.median * 1e3, "min_ms": min(result.times) * 1e3, "runs": len(result.times)}
+
+
 def _report(results: list[Measurement], as_json: bool) -> None:
     ratio = results[0].speedup_over(results[1]) if len(results) > 1 else None
     if as_json:
