@@ -64,8 +64,10 @@ def _measure(spec: str, batch: int, seconds: float, folder: Path) -> dict:
     reference = next(iter(peers["onnxruntime"]().values()))
     error = relative_error(next(iter(program.run(**inputs).values())), reference)
     engines: dict[str, Run] = {"sparsec": lambda: program.run(**inputs), **peers}
-    times = {m.name: m.median * 1e3 for m in measure(engines, seconds)}
-    return {"model": spec, "batch": batch, "ms": times, "error": error}
+    ours, *others = measure(engines, seconds)
+    times = {m.name: m.median * 1e3 for m in (ours, *others)}
+    speedups = {m.name: ours.speedup_over(m) for m in others}
+    return {"model": spec, "batch": batch, "ms": times, "speedup": speedups, "rounds": len(ours.times), "error": error}
 
 
 def _model(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]]:
@@ -100,10 +102,9 @@ def _openvino(openvino, model: Path, inputs: dict[str, np.ndarray], shape: tuple
 
 
 def _row(result: dict) -> str:
-    ours = result["ms"]["sparsec"]
-    cells = [f"{ours:.2f}"]
-    cells += [f"{ms:.2f} ({ms / ours:.2f}×)" for engine, ms in result["ms"].items() if engine != "sparsec"]
-    return f"| {result['model']} batch {result['batch']} | " + " | ".join(cells) + f" | {result['error']:.0e} |"
+    cells = [f"{result['ms']['sparsec']:.2f}"]
+    cells += [f"{result['ms'][peer]:.2f} ({speedup:.2f}×)" for peer, speedup in result["speedup"].items()]
+    return f"| {result['model']} | {' | '.join(cells)} | {result['error']:.0e} |"
 
 
 if __name__ == "__main__":
