@@ -4,6 +4,7 @@
     sp.conv_transpose, strides s, t            ⇒  sp.conv to s·t·M channels, then depth to space:
                                                   sp.reshape, sp.transpose, sp.reshape, sp.slice
     sp.pool over the whole image, no padding   ⇒  sp.reduce over the image
+    sp.pool of a large window, k × l           ⇒  sp.pool 1 × l, sp.pool k × 1
 
 A transposed convolution writes output o = s·q + r (phase r < s) as the sum over j of x[q − j] · w[s·j + r]: for each
 phase a convolution with every s-th tap, flipped. All phases together are one convolution, absent taps being zero.
@@ -41,11 +42,14 @@ from sparsec.passes.contractions import bias_operand, grouped, has_weight, per_o
 from sparsec.target import Target
 from sparsec.weights import WeightStore
 
+# Kernels write out all taps: 13 × 13, the largest in common use (spatial pyramids), take 0.5 s to compile.
+LARGE_WINDOW = 13 * 13
+
 
 @dataclass(frozen=True)
 class LegalizeSpatial(Pass):
     def apply(self, model: Model, target: Target | None) -> None:
-        patterns: list[RewritePattern] = [LowerConvTranspose(model.weights), GlobalPool(), ToTwoAxes()]
+        patterns: list[RewritePattern] = [LowerConvTranspose(model.weights), GlobalPool(), SplitPool(), ToTwoAxes()]
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(model.module)
 
 
@@ -59,6 +63,29 @@ class GlobalPool(RewritePattern):
             return
         kind = {"average": "mean", "max": "max"}[op.kind.data]
         rewriter.replace(op, like(ReduceOp(op.input, kind, range(2, type_of(op.input).rank), keepdims=True), op))
+
+
+class SplitPool(RewritePattern):
+    """A large window goes over columns, then over rows. Averages allow it too: their divisors are rows × columns."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, PoolOp) or type_of(op.input).rank != 4:
+            return
+        if min(values(op.kernel_shape)) == 1 or np.prod(values(op.kernel_shape)) <= LARGE_WINDOW:
+            return
+        columns = _along(op, op.input, 1)
+        rewriter.replace(op, [like(columns, op), like(_along(op, columns.result, 0), op)])
+
+
+def _along(op: PoolOp, value: SSAValue, axis: int) -> PoolOp:
+    """The pool of `value` along one spatial axis alone."""
+
+    def only(sizes: tuple[int, ...], other: int) -> list[int]:
+        return [size if index % 2 == axis else other for index, size in enumerate(sizes)]
+
+    kernel, strides, dilations = (only(values(sizes), 1) for sizes in (op.kernel_shape, op.strides, op.dilations))
+    pads, overhang = only(values(op.pads), 0), only(values(op.overhang), 0)
+    return PoolOp(value, op.kind.data, kernel, strides, dilations, pads, overhang, bool(op.count_pads))
 
 
 class ToTwoAxes(RewritePattern):

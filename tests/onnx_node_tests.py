@@ -83,21 +83,25 @@ def load(test: NodeTest, folder: Path) -> tuple[Model, dict[str, np.ndarray]]:
     """The imported model and the inputs that are left to give it.
 
     Where the operator needs constants (the shape of a Reshape, which real models hold in the file, is an input in these
-    tests), inputs of rank 0 or 1 become initializers: those after the first, else all.
+    tests), inputs of rank 0 or 1 become initializers: those after the first, else all. So do the weights of a
+    transposed convolution, always.
     """
     given = dict(zip([port.name for port in _ports(test.model)], test.inputs, strict=True))
-    names = list(given)
+    transposed = [node for node in test.model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    weights = {name: given[name] for node in transposed for name in node.input[1:] if name in given}
+    names = [name for name in given if name not in weights]
     attempts = [[], [name for name in names[1:] if given[name].ndim <= 1], [n for n in names if given[n].ndim <= 1]]
     for index, constants in enumerate(attempts):
         path = folder / f"{test.name}{index}.onnx"
-        path.write_bytes(_with_initializers(test.model, {n: given[n] for n in constants}).SerializeToString())
+        model = _with_initializers(test.model, {**weights, **{name: given[name] for name in constants}})
+        path.write_bytes(model.SerializeToString())
         try:
-            model = import_model(path)
+            imported = import_model(path)
         except UnsupportedModel:
             if index == len(attempts) - 1:
                 raise
             continue
-        return model, {name: given[name] for name in model.input_names}
+        return imported, {name: given[name] for name in imported.input_names}
     raise AssertionError("unreachable")
 
 

@@ -48,3 +48,13 @@ func.func @main(%x: !sp.tensor<[1, 3, 4, 4], f32>) -> !sp.tensor<[1, 3, 1, 1], f
   func.return %y : !sp.tensor<[1, 3, 1, 1], f32>
 }
 // CHECK:      "sp.reduce"(%x) <{kind = "mean", axes = array<i64: 2, 3>, keepdims = true
+
+// -----
+
+// A large window goes over columns, then over rows.
+func.func @main(%x: !sp.tensor<[1, 3, 40, 50], f32>) -> !sp.tensor<[1, 3, 14, 18], f32> {
+  %y = "sp.pool"(%x) <{kind = "average", kernel_shape = array<i64: 14, 15>, strides = array<i64: 2, 2>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, overhang = array<i64: 0, 0>, count_pads = false}> : (!sp.tensor<[1, 3, 40, 50], f32>) -> !sp.tensor<[1, 3, 14, 18], f32>
+  func.return %y : !sp.tensor<[1, 3, 14, 18], f32>
+}
+// CHECK:      [[Y:%.*]] = "sp.pool"(%x) <{kind = "average", kernel_shape = array<i64: 1, 15>, strides = array<i64: 1, 2>
+// CHECK-NEXT: "sp.pool"([[Y]]) <{kind = "average", kernel_shape = array<i64: 14, 1>, strides = array<i64: 2, 1>
