@@ -21,12 +21,16 @@ from sparsec.targets.kernels.resize_rows import ResizeRows
 from sparsec.targets.kernels.sampling import Sampling
 from sparsec.weights import WeightStore
 
+TERMS = 4096  # of one sum over any axes, at most
 WRITTEN_OUT = 256  # columns whose places become part of the code, at most
 
 
 def accepts(op: Operation) -> bool:
-    """Whether this is a resize of fixed sizes."""
-    return isinstance(op, ResizeOp) and all(isinstance(dim, int) for dim in type_of(op.input).shape)
+    """Whether this is a resize of fixed sizes, of the last two axes or with few enough taps to be written out."""
+    if not isinstance(op, ResizeOp) or not all(isinstance(dim, int) for dim in type_of(op.input).shape):
+        return False
+    taps, rank = axis_taps(op), type_of(op.input).rank
+    return set(taps) <= {rank - 2, rank - 1} or prod(t.indices.shape[1] for t in taps.values()) <= TERMS
 
 
 def takes_panels(op: Operation) -> bool:
