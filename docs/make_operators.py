@@ -8,18 +8,23 @@ from pathlib import Path
 import onnx.defs
 
 PAGE = Path(__file__).parent / "operators.md"
+PLANE = "1 or 2 spatial axes"
 NOTES = {
+    "AveragePool": PLANE,
     "BatchNormalization": "inference only; constant statistics fold into a scale and a shift",
     "BitShift": "uint8 only",
     "Clip": "bounds may be computed",
     "ConstantOfShape": "shape constant, or sizes with symbols",
     "Constant": "no strings",
+    "Conv": f"constant weight; {PLANE}",
+    "ConvTranspose": f"constant weight; {PLANE}",
     "CumSum": "constant axis",
     "Dropout": "inference only",
     "Expand": "shape constant, or sizes with symbols",
     "If": "constant condition: the branch taken; else both branches, whose results must have equal shapes",
     "Loop": "unrolled: constant number of rounds and condition, at most 4096 rounds",
-    "MaxPool": "without the indices output",
+    "LpPool": PLANE,
+    "MaxPool": f"without the indices output; {PLANE}",
     "NonZero": "of constants only",
     "OneHot": "constant depth and values",
     "Pad": "constant pads and value",

@@ -17,6 +17,7 @@ from sparsec.frontend.onnx import import_model
 from sparsec.model import Model
 
 NOT_CLAIMED = Path(__file__).parent / "frontend" / "not_claimed.txt"
+CONVOLUTIONS = ("Conv", "ConvTranspose", "CausalConvWithState")  # their weight must be constant
 ON_DISK = ("simple", "pytorch-converted", "pytorch-operator")
 
 
@@ -83,12 +84,12 @@ def load(test: NodeTest, folder: Path) -> tuple[Model, dict[str, np.ndarray]]:
     """The imported model and the inputs that are left to give it.
 
     Where the operator needs constants (the shape of a Reshape, which real models hold in the file, is an input in these
-    tests), inputs of rank 0 or 1 become initializers: those after the first, else all. So do the weights of a
-    transposed convolution, always.
+    tests), inputs of rank 0 or 1 become initializers: those after the first, else all. So do weights and bias
+    of a convolution, always.
     """
     given = dict(zip([port.name for port in _ports(test.model)], test.inputs, strict=True))
-    transposed = [node for node in test.model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    weights = {name: given[name] for node in transposed for name in node.input[1:] if name in given}
+    convolutions = [node for node in test.model.graph.node if node.op_type in CONVOLUTIONS]
+    weights = {name: given[name] for node in convolutions for name in node.input[1:3] if name in given}
     names = [name for name in given if name not in weights]
     attempts = [[], [name for name in names[1:] if given[name].ndim <= 1], [n for n in names if given[n].ndim <= 1]]
     for index, constants in enumerate(attempts):

@@ -88,6 +88,9 @@ class Node:
             self.unsupported(f"needs its input {self.proto.input[index]!r} to be a constant")
         return array
 
+    def is_constant(self, value: SSAValue) -> bool:
+        return value in self.importer.constants
+
     def one(self, index: int) -> float | int:
         """The number in a constant input of one element."""
         number = self.number(self.input(index))

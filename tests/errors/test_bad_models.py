@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zoo
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from whole_models import write_model
 
 from sparsec.errors import InvalidModel, SparsecError, UnsupportedModel, UsageError
 from sparsec.frontend.onnx import check_model, import_model
@@ -335,6 +336,15 @@ def test_external_data_inside_the_folder(folder: Path) -> None:
     tensor = external(location="sub/weights", offset="8", length="8")
     model_ = import_model(write(folder, model(node("Add", "x", "w"), shape=[2], constants={"w": tensor})))
     np.testing.assert_array_equal(model_.weights["w"], [2, 3])
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_weights_that_are_computed(op: str, tmp_path: Path) -> None:
+    text = f"g (float[2,6,11,13] x, float[6,6,3,3] w) => (float[a,b,c,d] y) {{ y = {op}(x, w) }}"
+    path = write_model(tmp_path / "m.onnx", text)
+    (problem,) = check_model(path).problems
+    assert problem.error is UnsupportedModel
+    assert "a weight that is computed at run time ('w') (store it in the model" in problem.reason
 
 
 def test_all_unsupported_nodes_at_once(tmp_path: Path) -> None:

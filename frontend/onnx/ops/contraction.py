@@ -35,12 +35,23 @@ def _groups(node: Node) -> int:
 
 @operator("Conv")
 def conv(node: Node):
-    x, w = node.input(0), node.input(1)
+    x, w = node.input(0), _weight(node)
     node.need_float(x, w)
     window = window_of(node, x, kernel=_kernel(node, w))
     return node.emit(
         ConvOp(x, w, window.strides, window.dilations, window.pads, _groups(node), **_bias(node, 2, window.rank))
     )
+
+
+def _weight(node: Node) -> SSAValue:
+    """The weight of a convolution, for whose values kernels are made. Raises UnsupportedModel where it is computed."""
+    weight = node.input(1)
+    if not node.is_constant(weight):
+        node.unsupported(
+            f"has a weight that is computed at run time ({node.proto.input[1]!r})",
+            "store it in the model as an initializer, or fold what it is computed from into a constant",
+        )
+    return weight
 
 
 def _kernel(node: Node, w: SSAValue) -> list[int]:
@@ -55,7 +66,7 @@ def _kernel(node: Node, w: SSAValue) -> list[int]:
 
 @operator("ConvTranspose")
 def conv_transpose(node: Node):
-    x, w = node.input(0), node.input(1)
+    x, w = node.input(0), _weight(node)
     node.need_float(x, w)
     kernel = _kernel(node, w)
     rank = len(kernel)
