@@ -65,7 +65,10 @@ def optimised(
     _initialise()
     target = llvm.Target.from_triple(isa.triple)
     reloc = "static" if isa.wasm else "pic"
-    with target.create_target_machine(cpu=isa.cpu, features=isa.features, opt=3, reloc=reloc, jit=jit) as machine:
+    # Weights are reached by pointers, so that the small model does: GNU ld cannot link the large one's calls of memset
+    # with a static glibc. Only code made in this process may lie far from libc.
+    model = "jitdefault" if jit else "small"
+    with target.create_target_machine(isa.cpu, isa.features, opt=3, reloc=reloc, codemodel=model, jit=jit) as machine:
         module = llvm.parse_assembly(lower(build(kernels, isa)), llvm.create_context())
         with module:
             module.triple, module.data_layout = isa.triple, str(machine.target_data)

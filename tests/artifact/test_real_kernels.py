@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +18,14 @@ from sparsec.ir.types import element_of
 from sparsec.program import load
 from sparsec.target import Buffer, Plan, Port, Step
 from sparsec.targets import codegen
+from sparsec.targets.builder import Builder
 from sparsec.targets.kernels import softmax
+from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.link import link
+from sparsec.targets.tools import llvm
 from sparsec.weights import WeightStore
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "c" / "main.c"
 SHAPE = (33, 101)
 
 
@@ -39,6 +45,39 @@ def build(path, target: str):
     weights.write_bytes(b"")
     link(plan, objects, isas, weights, path, toy.EMIT[target])
     return path
+
+
+@dataclass(frozen=True)
+class CopyAndFill(Kernel):
+    """Copies rows of x to y by memcpy, and fills the first elements with bytes 0x40 by memset."""
+
+    @property
+    def name(self) -> str:
+        return "copy_and_fill"
+
+    @property
+    def chunks(self) -> int:
+        return SHAPE[0]
+
+    def emit(self, b: Builder) -> None:
+        with b.function(self.symbol, ["f32", "f32"]) as ((x, y), _, begin, end):
+            start, rows = begin * SHAPE[1], end - begin
+            b.memcpy(y + start, x + start, rows * (SHAPE[1] * 4))
+            b.memset(y + start, 0x40, rows * 4)
+
+
+@pytest.mark.parametrize("flags", [(), ("-static",)])
+def test_kernels_call_libc(tmp_path, run_c, flags):
+    """Also in a static program, where memset and memcpy are chosen at its start (STT_GNU_IFUNC)."""
+    size, kernel = 4 * SHAPE[0] * SHAPE[1], CopyAndFill()
+    steps = [Step("copy", kernel.symbol, (Buffer("input", 0, 0, size), Buffer("output", 0, 0, size)), SHAPE[0], 0)]
+    (tmp_path / "weights.bin").write_bytes(b"")
+    objects = {isa.name: codegen.emit_object([kernel], isa) for isa in toy.ISAS["x86"]}
+    path = tmp_path / "model.o"
+    plan = Plan("model", (Port("x", "float32", SHAPE),), (Port("y", "float32", SHAPE),), steps, 0, 2)
+    link(plan, objects, toy.ISAS["x86"], tmp_path / "weights.bin", path, "obj")
+    assert {"memcpy", "memset"} <= {line.split()[-1] for line in llvm("llvm-nm", "-u", path).splitlines()}
+    assert run_c(EXAMPLE, path, flags=flags).splitlines()[2] == "first value 3.00392"
 
 
 @pytest.mark.parametrize("target", ["x86", "arm", "wasm"])
