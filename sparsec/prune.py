@@ -43,18 +43,31 @@ def prune_model(
     wanted, share = parse_pattern(pattern), _share(pattern, sparsity)
     _, reader = load(path)
     model = onnx.load(path, load_external_data=False)
-    layers = list(_layers(model, reader))
-    if wanted.kind == "channel":
-        layers = layers[:-1]
+    found = list(_layers(model, reader))
+    layers = found[:-1] if wanted.kind == "channel" else found
     if unknown := sorted(set(skip) - {layer.node for layer in layers}):
         names = ", ".join(layer.node for layer in layers)
         raise UsageError(f"--skip {unknown[0]}: no such layer to prune; there are {names or 'none'}")
     report = [_prune_layer(layer, reader, wanted, share) for layer in layers if layer.node not in skip]
     if not report:
-        raise UnsupportedModel(f"{path} has no layer to prune: no Conv, Gemm or MatMul with constant float32 weights")
+        raise UnsupportedModel(f"{path} has no layer to prune: {_why_none(found, wanted, skip)}")
     _embed_external(model, reader)
     _save(model, output)
     return {"output": str(output), "pattern": pattern, "layers": report}
+
+
+def _why_none(found: list[Layer], pattern: Pattern, skip: Collection[str]) -> str:
+    """Why nothing is left of the layers that were found."""
+    if found and pattern.kind == "channel":
+        last = found[-1].node
+        skipped = " and those in --skip" if skip else ""
+        return (
+            f"channel keeps the first convolution, depthwise ones, and {last!r}, whose outputs are the model's"
+            f"{skipped}, and there are no others; other patterns prune {last!r} too"
+        )
+    if found:
+        return "all are in --skip"
+    return "no Conv, Gemm or MatMul with constant float32 weights, but for the first convolution and depthwise ones"
 
 
 def _share(pattern: str, sparsity: float | None) -> float:

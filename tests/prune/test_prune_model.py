@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import zoo
 from onnx import TensorProto, helper, numpy_helper
+from whole_models import write_model
 
 from sparsec.errors import InvalidModel, UnsupportedModel, UsageError
 from sparsec.prune import prune_model
@@ -106,6 +107,17 @@ def test_wrong_calls_write_nothing(mobilenet, tmp_path):
     with pytest.raises(InvalidModel):
         prune_model(broken, "2:4", None, output)
     assert not output.exists()
+
+
+def test_two_convolutions_leave_no_channel_to_prune(tmp_path):
+    weights = {name: np.ones((8, 8, 3, 3), np.float32) for name in ("v", "w")}
+    text = "g (float[1,8,9,9] x) => (float[a,b,c,d] y) { h = Conv(x, v) y = Conv(h, w) }"
+    source = write_model(tmp_path / "two.onnx", text, weights)
+    with pytest.raises(UnsupportedModel, match="no layer to prune: channel keeps the first convolution"):
+        prune_model(source, "channel", 0.5, tmp_path / "pruned.onnx")
+    with pytest.raises(UnsupportedModel, match="all are in --skip"):
+        prune_model(source, "2:4", None, tmp_path / "pruned.onnx", skip=["Conv_1"])
+    assert prune_model(source, "2:4", None, tmp_path / "pruned.onnx")["layers"]
 
 
 def test_a_model_without_layers_is_refused(tmp_path):
