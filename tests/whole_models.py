@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import zoo
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from sparsec.compiler import Options, Result, compile_file
 from sparsec.program import load
@@ -62,6 +62,14 @@ def _draw(op: str, index: int, shape: tuple[int, ...], random: np.random.Generat
     if op == "Mul" or (op == "BatchNormalization" and index in (1, 4)):
         return random.uniform(0.8, 1.2, shape).astype(np.float32)
     return (0.1 * random.standard_normal(shape)).astype(np.float32)
+
+
+def write_model(path: Path, text: str, constants: dict[str, np.ndarray] | None = None) -> Path:
+    """Write a graph in ONNX's textual syntax as a model."""
+    graph = onnx.parser.parse_graph(text)
+    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in (constants or {}).items())
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
 
 
 def compile_and_compare(

@@ -34,7 +34,7 @@ def command(file, vs, model, target, shapes, dims, threads, seconds, source, as_
             file = Path(folder) / f"model.{parse_target(target).default_emit}"
             with options.progress() as progress:
                 compile_file(model, file, settings, progress)
-        program = load(file)
+        program = load(file, threads)
         inputs = arrays.inputs(program.inputs, source, seed=0)
         engines = {"sparsec": lambda: program.run(**inputs)}
         if vs:

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from sparsec.cli import options
-from sparsec.errors import InvalidModel, UnsupportedModel
+from sparsec.errors import InvalidModel, UnsupportedModel, UsageError
 from sparsec.frontend.onnx import Report, check_model
 from sparsec.ir import Contraction, WeightOp, node_name, type_of
+from sparsec.ir.dims import symbols
 from sparsec.ir.shapes import format_shape
 from sparsec.sparsity import describe
 
@@ -26,9 +27,16 @@ def command(model, shapes, dims, as_json) -> int:
         options.emit_json(_as_dict(report, layers))
     else:
         _print(report, layers)
-    if any(issubclass(problem.error, InvalidModel) for problem in report.problems):
-        return InvalidModel.exit_code
-    return UnsupportedModel.exit_code if report.problems else 0
+    found = {problem.error.exit_code for problem in report.problems}
+    return next((code for code in _WORST_FIRST if code in found), 0)
+
+
+_WORST_FIRST = [error.exit_code for error in (InvalidModel, UnsupportedModel, UsageError)]
+
+
+def _open_sizes(report: Report) -> list[str]:
+    """The sizes of inputs that `compile` wants to be told."""
+    return sorted({name for type_ in report.inputs.values() for dim in type_.shape for name in symbols(dim)})
 
 
 def _layers(report: Report) -> list[dict[str, Any]]:
@@ -50,6 +58,7 @@ def _as_dict(report: Report, layers: list[dict[str, Any]]) -> dict[str, Any]:
         "model": report.name,
         "opsets": report.opsets,
         **{key: {name: str(type_) for name, type_ in types.items()} for key, types in ports.items()},
+        "symbols": _open_sizes(report),
         "operators": dict(report.operators.most_common()),
         "layers": layers,
         "problems": [{**vars(problem), "error": problem.error.__name__} for problem in report.problems],
@@ -69,3 +78,5 @@ def _print(report: Report, layers: list[dict[str, Any]]) -> None:
         click.echo(f"problem: {problem}")
     if not report.problems:
         click.echo("nothing is in the way of compiling it")
+    if names := _open_sizes(report):
+        click.echo(f"to compile it, fix its open sizes: {' '.join(f'--dim {name}=N' for name in names)}")

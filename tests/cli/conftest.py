@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import zoo
-from onnx import helper, numpy_helper
+from whole_models import write_model
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,6 @@ def sparsec(tmp_path: Path) -> Sparsec:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-def write_model(path: Path, text: str, constants: dict[str, np.ndarray] | None = None) -> Path:
-    """Write a graph in ONNX's textual syntax as a model."""
-    graph = onnx.parser.parse_graph(text)
-    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in (constants or {}).items())
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
 
 
 @pytest.fixture

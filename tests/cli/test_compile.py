@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_model
+from whole_models import write_model
 
 from sparsec.program import load
 
@@ -15,7 +16,7 @@ from sparsec.program import load
 def test_makes_a_library_and_a_header(sparsec, model: Path, files) -> None:
     done = sparsec("compile", "m.onnx")
     assert done.stdout == ""
-    assert "m.so: 1 kernels" in done.stderr
+    assert re.search(r"m\.so: \d kernels", done.stderr)
     assert files() == ["m.h", "m.onnx", "m.so"]
     sparsec("compile", "m.onnx", "-o", "new/folder/n.so")
     assert files() == ["m.h", "m.onnx", "m.so", "new", "new/folder", "new/folder/n.h", "new/folder/n.so"]
@@ -28,7 +29,7 @@ def test_json(sparsec, model: Path, tmp_path: Path) -> None:
     assert {entry["reference"] for entry in found["verify"]} == {"the interpreter", "onnxruntime"}
     manifest = found["manifest"]
     assert (manifest["threads"], manifest["isas"]) == (2, load(tmp_path / "m.so").manifest["isas"])
-    assert manifest["layers"][0]["op"] == "sp.conv"
+    assert "sp.conv" in {layer["op"] for layer in manifest["layers"]}
 
 
 @pytest.mark.parametrize("words", [("--verify", "m.onnx"), ("m.onnx", "--verify"), ("m.onnx", "--verify=random")])
@@ -44,7 +45,7 @@ def test_verify_on_given_inputs(sparsec, model: Path, tmp_path: Path, files) -> 
     np.savez(tmp_path / "in.npz", x=np.ones((1, 3, 8, 9), np.float32))
     assert "1x3x8x8" in sparsec("compile", "m.onnx", "-o", "other.so", "--verify=in.npz", code=2).stderr
     np.savez(tmp_path / "in.npz", z=np.ones((1, 3, 8, 8), np.float32))
-    assert "'z'" in sparsec("compile", "m.onnx", "-o", "other.so", "--verify=in.npz", code=2).stderr
+    assert "not z" in sparsec("compile", "m.onnx", "-o", "other.so", "--verify=in.npz", code=2).stderr
     (tmp_path / "in.npz").write_bytes(b"PK nothing")
     assert "in.npz" in sparsec("compile", "m.onnx", "-o", "other.so", "--verify=in.npz", code=2).stderr
     assert "in.npz" in sparsec("compile", "m.onnx", "-o", "other.so", "--verify=missing/in.npz", code=2).stderr
@@ -106,7 +107,7 @@ def test_object_links_into_a_program(sparsec, model: Path, tmp_path: Path) -> No
         (["-o", "m.onnx/m.so"], 2, "cannot write"),
         (["-o", "/proc/m.so"], 2, "/proc"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_usage(sparsec, model: Path, files, words: list[str], code: int, message: str) -> None:
     done = sparsec("compile", "m.onnx", *words, code=code)

@@ -46,17 +46,17 @@ def test_debug_shows_the_traceback(model: Path, tmp_path: Path, words: tuple[str
     done = patched(tmp_path, FAULT, *words)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "raise KeyError" in done.stderr
+    assert "in compile_file" in done.stderr
 
 
-def test_accuracy(model: Path, tmp_path: Path, files) -> None:
+def test_accuracy(model: Path, tmp_path: Path) -> None:
     done = patched(
         tmp_path, "sparsec.compiler.verify.LONG_SUMS_TOLERANCE = -1", "compile", "m.onnx", "--verify", "--json"
     )
     assert done.returncode == 5
     assert "outputs differ from the reference" in done.stderr
     assert '"exit_code": 5' in done.stdout
-    assert files() == ["m.onnx", "tmp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "tmp"]
 
 
 def test_a_full_disk(model: Path, tmp_path: Path, files) -> None:
