@@ -241,20 +241,20 @@ _NOT_COMPUTED = ("float64", "float16")  # folded where they are constant
 _SUPPORTED = frozenset(("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"))
 
 
-def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, type[SparsecError]]:
-    """The reason for people, and the class. Shapes that do not fit may do so once their symbols are fixed."""
+def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, type[SparsecError], str]:
+    """The reason for people, the class, what to do. Shapes that do not fit may do so once their symbols are fixed."""
     reason = str(error) or type(error).__name__
     if isinstance(error, IndexError):
-        return f"has an input with too few axes or elements ({reason})", InvalidModel
+        return f"has an input with too few axes or elements ({reason})", InvalidModel, ""
     if isinstance(error, UnsupportedModel):
-        return reason, UnsupportedModel
+        return reason, UnsupportedModel, ""
     shapes = [set(type_of(value).shape) for value in inputs if isinstance(value, SSAValue)]
     differing = set().union(*shapes) - set.intersection(*shapes) if shapes else set()
     names = sorted(set().union(*map(symbols, differing)))
     if names and isinstance(error, ValueError):
         fixing = " ".join(f"--dim {name}=…" for name in names)
-        return f"does not fit while {', '.join(names)} may be any size ({reason}); try {fixing}", UsageError
-    return reason, InvalidModel
+        return f"does not fit while {', '.join(names)} may be any size ({reason})", UsageError, f"give {fixing}"
+    return reason, InvalidModel, ""
 
 
 def _check_definition(proto: NodeProto, domain: str, opset: int, inputs: Sequence[Value | None]) -> None:
@@ -281,5 +281,4 @@ def describe(value: Value | None, constants: Mapping[SSAValue, np.ndarray]) -> s
     if isinstance(value, Sizes):
         return f"sizes {format_shape(value.dims.shape)}"
     type_ = type_of(value)
-    shape = "x".join(text if len(text := str(dim)) < 24 else "…" for dim in type_.shape) or "scalar"
-    return f"{'constant ' if value in constants else ''}{shape} {type_.dtype}"
+    return f"{'constant ' if value in constants else ''}{format_shape(type_.shape)} {type_.dtype}"

@@ -12,7 +12,10 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that keeps a model from being compiled. `inputs` are shapes and element types for people."""
+    """One thing that keeps a model from being compiled. `inputs` are shapes and element types for people.
+
+    `hint` says what to do, where that is plain; it comes first in the text.
+    """
 
     node: str
     op: str
@@ -21,12 +24,14 @@ class Problem:
     inputs: tuple[str, ...]
     reason: str
     error: type[SparsecError] = UnsupportedModel
+    hint: str = ""
 
     def __str__(self) -> str:
         if not self.node:
             return self.reason
         op = f"{self.domain}.{self.op}" if self.domain else self.op
-        return f"node {self.node!r} ({op}, opset {self.opset}, inputs {', '.join(self.inputs) or 'none'}) {self.reason}"
+        where = f"node {self.node!r} ({op}, opset {self.opset}, inputs {', '.join(self.inputs) or 'none'})"
+        return f"{self.hint}: {where} {self.reason}" if self.hint else f"{where} {self.reason}"
 
 
 def raise_all(problems: Sequence[Problem]) -> None:

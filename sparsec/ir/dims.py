@@ -28,7 +28,9 @@ class Quotient:
         numerator, denominator = str(self.numerator), str(self.denominator)
         if isinstance(self.numerator, Sym) and len(self.numerator.terms) > 1:
             numerator = f"({numerator})"
-        return f"{numerator} // {denominator if denominator.isidentifier() or denominator.isdecimal() else f'({denominator})'}"
+        if not (denominator.isidentifier() or denominator.isdecimal()):
+            denominator = f"({denominator})"
+        return f"{numerator} // {denominator}"
 
 
 @dataclass(frozen=True)

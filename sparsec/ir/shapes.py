@@ -8,6 +8,8 @@ from sparsec.ir.dims import Dim, floordiv
 
 Shape = tuple[Dim, ...]
 
+LONGEST_DIM = 24  # characters of a size in messages
+
 
 def broadcast(*shapes: Sequence[Dim]) -> Shape:
     """NumPy broadcasting; a symbolic size meets only itself or 1."""
@@ -135,4 +137,12 @@ def scatter(x: Shape, indices: Shape, updates: Shape, kind: str, axis: int) -> N
 
 
 def format_shape(shape: Sequence[Dim]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+    """`1x3x224x224`, for people: sums in parentheses, long expressions as `…`."""
+    return "x".join(map(_format_dim, shape)) or "scalar"
+
+
+def _format_dim(dim: Dim) -> str:
+    text = str(dim)
+    if isinstance(dim, int) or text.isidentifier():
+        return text
+    return f"({text})" if len(text) <= LONGEST_DIM else "…"

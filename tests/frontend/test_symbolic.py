@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from sparsec.frontend.onnx import import_model
 from sparsec.interpreter import run
 from sparsec.ir import type_of
+from sparsec.ir.dims import floordiv, symbol
+from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 
 
@@ -125,3 +127,10 @@ def test_names_of_symbols_are_made_readable(tmp_path: Path) -> None:
     model = import_model(tmp_path / "m.onnx")
     assert [str(dim) for dim in type_of(model.main.body.block.args[0]).shape] == ["batch_size", "x_1", "d2_n"]
     assert result_shape(import_model(tmp_path / "m.onnx", dims={"batch size": 3})) == ["3", "x_1", "d2_n"]
+
+
+def test_shapes_in_messages_are_short() -> None:
+    size = symbol("height")
+    half = floordiv(size - 1, 2) + 1
+    assert format_shape((symbol("batch"), 3, half, 4)) == "batchx3x((height - 1) // 2 + 1)x4"
+    assert format_shape((1, floordiv(half, 2) * 3 - size)) == "1x…"
