@@ -229,7 +229,7 @@ class Arithmetic(Core):
 
     def _x86_extremum(self, x: Value, y: Value, worse: str) -> Value:
         """maxps or minps, y where an operand is NaN; as intrinsics, since LLVM takes a select apart again."""
-        if x.element != "f32" or x.lanes not in _X86_EXTREMA:
+        if x.element != "f32" or x.lanes not in _X86_EXTREMA or x.lanes > self.isa.lanes:
             return self.select(self.compare(worse, y, x), x, y)
         operands = [x.ir, y.ir] + ([self.constant(4, "i32").ir] if x.lanes == 16 else [])
         name = _X86_EXTREMA[x.lanes].format("max" if worse == "lt" else "min")
