@@ -20,7 +20,7 @@ from sparsec.ir.dims import product
 from sparsec.model import Model
 from sparsec.passes.base import Pass, only_user, rebuild
 from sparsec.passes.contractions import bias_shape, outputs_axis
-from sparsec.passes.regions import compose
+from sparsec.passes.regions import compose, too_long
 from sparsec.target import Target
 
 
@@ -58,6 +58,8 @@ def _fuse(op: MapOp, depths: dict[Operation, int]) -> None:
 
 def _fits(producer: Contraction, op: MapOp) -> bool:
     if only_user(producer.result) is not op or type_of(producer.result) != type_of(op.result):
+        return False
+    if too_long(op.body, producer.epilogue):
         return False
     others = [value for value in op.inputs if value is not producer.result]
     return all(_is_per_output(value, producer) or type_of(value).shape == type_of(op.result).shape for value in others)

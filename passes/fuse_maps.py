@@ -7,6 +7,7 @@
 
 A map goes into its one reader where both have the same shape: nothing is computed twice. A cheap map of one input that
 only maps read goes into each. A map that a larger one broadcasts stays, its work would be repeated for each element.
+So do two maps that would be longer than `regions.LONGEST` together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sparsec.ir import Contraction, MapOp, ReshapeOp, SliceOp, TransposeOp, Yiel
 from sparsec.ir.dims import product
 from sparsec.model import Model
 from sparsec.passes.base import Pass, like
-from sparsec.passes.regions import compose
+from sparsec.passes.regions import compose, too_long
 from sparsec.target import Target
 
 _COSTLY = ("math.", "arith.divf", "arith.rem", "arith.div")
@@ -51,7 +52,7 @@ class FuseIntoReader(RewritePattern):
             producer = value.owner
             if not isinstance(producer, MapOp) or type_of(value).shape != type_of(op.result).shape:
                 continue
-            if not self._is_free(producer):
+            if too_long(op.body, producer.body) or not self._is_free(producer):
                 continue
             inputs, body = compose(op.body, op.inputs, producer.body, producer.inputs, link=value)
             rewriter.replace(op, like(MapOp(inputs, body), op))
