@@ -45,6 +45,21 @@ class Channel(ABC):
         """The sum of a window that holds no element."""
 
     @abstractmethod
+    def start(self, lanes: int) -> list[Value]:
+        """What a large window is combined in, before its first tap."""
+
+    @abstractmethod
+    def take(self, state: list[Value], tap: Tap, line: Index, column: Index) -> None:
+        """Combines one tap of a large window."""
+
+    def count(self, state: list[Value], row: Index) -> None:  # noqa: B027 - most channels count nothing
+        """Told of each row of a large window: its number from the first padding row on."""
+
+    def total(self, state: list[Value], place: Place) -> Value:
+        """The sum of a large window."""
+        return state[0]
+
+    @abstractmethod
     def finish(self, value: Value, place: Place) -> Value:
         """The vector to store for a sum."""
 

@@ -80,9 +80,8 @@ class Depthwise(WindowKernel):
     def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
         _, weights, *extras, _ = arguments
         kh, kw = self.window.kernel
-        taps = weights + channel * (kh * kw)
-        weight = [[b.load(taps, row * kw + column) for column in range(kw)] for row in range(kh)]
-        return Taps(b, self, weight, [self._extra(b, *pair, channel) for pair in zip(self.extras, extras, strict=True)])
+        loaded = [self._extra(b, *pair, channel) for pair in zip(self.extras, extras, strict=True)]
+        return Taps(b, self, weights + channel * (kh * kw), loaded)
 
     def _extra(self, b: Builder, extra: Extra, ref: Ref, channel: Index) -> Value | Ref:
         if extra.reach == "result":
@@ -93,8 +92,10 @@ class Depthwise(WindowKernel):
 class Taps(Channel):
     """Multiplies taps by the weights of one channel and adds them up."""
 
-    def __init__(self, b: Builder, kernel: Depthwise, weight: list[list[Value]], extras: Sequence[Value | Ref]) -> None:
-        self._b, self._kernel, self._weight, self._extras = b, kernel, weight, extras
+    def __init__(self, b: Builder, kernel: Depthwise, weights: Ref, extras: Sequence[Value | Ref]) -> None:
+        self._b, self._kernel, self._weights, self._extras = b, kernel, weights, extras
+        kh, kw = kernel.window.kernel
+        self._weight = [] if kernel.large else [[b.load(weights, y * kw + x) for x in range(kw)] for y in range(kh)]
         seed = None if kernel.seed is None else extras[kernel.seed]
         self._seed = seed if isinstance(seed, Value) else None
 
@@ -117,6 +118,13 @@ class Taps(Channel):
         if total is None:
             return b.select(tap.mask, weight * tap.value, 0.0)
         return b.select(tap.mask, b.fma(weight, tap.value, total), total)
+
+    def start(self, lanes: int) -> list[Value]:
+        return [self.nothing(lanes)]
+
+    def take(self, state: list[Value], tap: Tap, line: Index, column: Index) -> None:
+        weight = self._b.load(self._weights, line * self._kernel.window.kernel[1] + column)
+        state[0] = self._multiply(self._b.broadcast(weight, tap.value.lanes), tap, state[0])
 
     def nothing(self, lanes: int) -> Value:
         return self._b.broadcast(self._seed, lanes) if self._seed is not None else self._b.constant(0.0, "f32", lanes)

@@ -82,6 +82,12 @@ class Pool(WindowKernel):
         dilation = self.window.dilations[axis]
         return sum(first <= start + tap * dilation < stop for tap in range(self.window.kernel[axis]))
 
+    @property
+    def counted_rows(self) -> tuple[int, int]:
+        """The rows that count, from the first padding row on: first and behind the last."""
+        pad, size = self.window.pads[0], self.source.height
+        return (0, pad + size + self.counted[0]) if self.counted else (pad, pad + size)
+
     def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
         return Maximum(b, self) if self.kind == "max" else Average(b, self)
 
@@ -102,6 +108,12 @@ class Maximum(Channel):
         for row, _ in users:
             sums[row] = self.combine(sums[row], columns) if row in sums else columns
 
+    def start(self, lanes: int) -> list[Value]:
+        return [self.nothing(lanes)]
+
+    def take(self, state: list[Value], tap: Tap, line: Index, column: Index) -> None:
+        state[0] = self.combine(state[0], tap.filled(self._b, self._kernel.fill))
+
     def nothing(self, lanes: int) -> Value:
         return self._b.constant(self._kernel.fill, self._kernel.element, lanes)
 
@@ -115,7 +127,22 @@ class Average(Maximum):
     def combine(self, x: Value, y: Value) -> Value:
         return x + y
 
+    def start(self, lanes: int) -> list[Value]:
+        return [self.nothing(lanes), self._b.constant(0.0, self._kernel.element)]
+
+    def count(self, state: list[Value], row: Index) -> None:
+        first, stop = self._kernel.counted_rows
+        counts = (row >= first) & (row < stop)
+        one = self._b.constant(1.0, self._kernel.element)
+        state[1] = self._b.select(counts, state[1] + one, state[1])
+
+    def total(self, state: list[Value], place: Place) -> Value:
+        columns = [self._kernel.count(1, place.span.start + lane) for lane in range(state[0].lanes)]
+        return state[0] / (self._b.constants([float(count) for count in columns], self._kernel.element) * state[1])
+
     def finish(self, value: Value, place: Place) -> Value:
+        if self._kernel.large:
+            return value
         return value * self._b.constants(self._factors(place), self._kernel.element)
 
     def _factors(self, place: Place) -> list[float]:

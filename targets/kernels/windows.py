@@ -18,6 +18,7 @@ from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.blocks import Block, Channel, Run
+from sparsec.targets.kernels.large_windows import LargeBlock
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.strips import Masks
 
@@ -25,6 +26,8 @@ Pair = tuple[int, int]
 
 ROWS = 4  # image rows in a block, about: few streams of source rows at once; 16 took 1.2 to 1.6 times as long
 LONGEST = 16  # most rows that are written out
+SMALL = 9  # elements of windows that always are written out
+WRITTEN_OUT = 4096  # multiplications that are; 9680 took LLVM 4 to 8 s
 ELEMENTS = 4096  # elements that a chunk reads, about: 0.5 µs of work, so that threads end together
 
 
@@ -80,10 +83,24 @@ class WindowKernel(Kernel):
     @property
     def block(self) -> int:
         """Output rows of a block: whole panels, or parts of long ones."""
+        return 1 if self.large else self._block
+
+    @property
+    def _block(self) -> int:
         if self.target.height <= LONGEST:
             return self.target.height
         rows = self.target.rows
         return ROWS if rows > LONGEST else rows * max(1, ROWS // rows)
+
+    @property
+    def large(self) -> bool:
+        """Whether the window is too large to be written out for all rows of a block."""
+        (kh, kw), rows = self.window.kernel, self._block
+        if kh * kw <= SMALL:
+            return False
+        borders = min(3, -(-self.target.height // rows))
+        strips = min(4, -(-self.target.width // 16))
+        return kh * kw * max(1, self.window.strides[1] // 2) * rows * borders * strips > WRITTEN_OUT
 
     @property
     def blocks(self) -> int:
@@ -107,6 +124,8 @@ class WindowKernel(Kernel):
 
     def runs(self) -> list[Run]:
         """All blocks, those next to each other together where the same code computes them."""
+        if self.large:
+            return [Run(0, self.blocks, 1, frozenset())]
         runs = []
         for (rows, valid, _), same in groupby(range(self.blocks), self._signature):
             members = list(same)
@@ -154,7 +173,8 @@ class WindowKernel(Kernel):
             stop = b.min(b.as_index(stop), b.constant(self.target.channels))
         with b.loop(start, stop) as channel:
             combine = self.channel(b, arguments, image, channel)
-            Block(b, masks, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
+            block_type = LargeBlock if self.large else Block
+            block_type(b, masks, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
 
 
 def _pair(sizes: Sequence[int]) -> Pair:
