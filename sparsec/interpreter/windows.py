@@ -24,8 +24,8 @@ def conv(op: ConvOp, x: np.ndarray, w: np.ndarray, *extras: np.ndarray) -> np.nd
         weights = w.reshape(groups, -1).T.reshape(-1, groups, *[1] * len(kernel))
         return finish(op, _total(tap * weight for tap, weight in zip(taps, weights, strict=True)), extras)
     columns = np.stack(list(taps), axis=2) if prod(kernel) > 1 else next(taps)
-    columns = columns.reshape(x.shape[0], groups, -1, prod(outputs[2:]))
-    result = np.matmul(w.reshape(groups, w.shape[0] // groups, -1), columns)
+    columns = columns.reshape(x.shape[0], groups, w[0].size, prod(outputs[2:]))
+    result = np.matmul(w.reshape(groups, w.shape[0] // groups, w[0].size), columns)
     return finish(op, result.reshape(outputs), extras)
 
 
