@@ -128,7 +128,9 @@ class Block:
         inside = (
             start * stride + first >= 0 and end <= self.kernel.source.width and start + size <= self.kernel.target.width
         )
-        return inside and span.useful == spans[0].useful and start % (spans[1].start if len(spans) > 1 else size) == 0
+        step = spans[1].start if len(spans) > 1 else size
+        assert isinstance(step, int)
+        return inside and span.useful == spans[0].useful and start % step == 0
 
     def _emit_strip(self, span: Span, source: Ref, target: Ref) -> None:
         """All steps of a strip; those that do the same become a loop, which carries the unfinished sums."""
@@ -297,5 +299,5 @@ class Place:
         assert place is not None
         last = run.start == self.block.kernel.blocks - 1
         padding = place // target.width + behind >= target.rows or (last and row + behind >= run.rows)
-        later = self.span.start == 0 and row + behind < min((slot + 1) * self.block.reach, run.rows)
+        later = bool(self.span.start == 0) and row + behind < min((slot + 1) * self.block.reach, run.rows)
         return padding or later

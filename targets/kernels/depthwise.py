@@ -144,12 +144,12 @@ def _seeded(epilogue: Region, extras: Sequence[Extra]) -> tuple[Body, int | None
     first = region.block.first_op
     if not isinstance(first, AddfOp) or len(list(total.uses)) != 1 or total not in first.operands:
         return Body.of(epilogue), None
-    other = first.rhs if first.lhs is total else first.lhs
-    if other not in arguments or extras[arguments.index(other)] != Extra("f32", "channel"):
+    other = next((index for index, value in enumerate(arguments) if value in first.operands), None)
+    if other is None or extras[other] != Extra("f32", "channel"):
         return Body.of(epilogue), None
     first.result.replace_all_uses_with(total)
     region.block.erase_op(first)
-    return Body.of(region), arguments.index(other)
+    return Body.of(region), other
 
 
 def _reach(extra: TensorType, result: TensorType) -> str | None:

@@ -137,7 +137,10 @@ class Average(Maximum):
         state[1] = self._b.select(counts, state[1] + one, state[1])
 
     def total(self, state: list[Value], place: Place) -> Value:
-        columns = [self._kernel.count(1, place.span.start + lane) for lane in range(state[0].lanes)]
+        start, lanes = place.span.start, state[0].lanes
+        assert isinstance(start, int)
+        assert lanes is not None
+        columns = [self._kernel.count(1, start + lane) for lane in range(lanes)]
         return state[0] / (self._b.constants([float(count) for count in columns], self._kernel.element) * state[1])
 
     def finish(self, value: Value, place: Place) -> Value:
