@@ -48,10 +48,11 @@ class DenseConv(ConvKernel):
         total = full + bool(rest)
         parts = self.splits if self.shape.groups == 1 else 1
         each = -(-total // parts)
-        if isinstance(work.low, int) and isinstance(work.high, int):
-            return work.low * each, min(work.high * each, full), work.high * each >= total
-        high = work.high * each
-        return work.low * each, b.min(b.as_index(high), b.constant(full)), high >= total
+        low, high = work.low * each, work.high * each
+        if isinstance(low, int) and isinstance(high, int):
+            return low, min(high, full), low < total <= high
+        # Parts may be left over behind the last block: just one may add to its sums.
+        return low, b.min(b.as_index(high), b.constant(full)), (b.as_index(low) < total) & (b.as_index(high) >= total)
 
     def _tile(
         self, b: Builder, work: Work, tile: Tile, column: Index, first: Index, packed: int, rows: Sequence[int]
