@@ -60,7 +60,7 @@ def run_plan(plan: CompiledPlan, isa: Isa, inputs: Sequence[np.ndarray]) -> list
     """The outputs of one run. Skips the test where this CPU lacks `isa`."""
     if isa.name not in {host.name for host in host_isas()}:
         pytest.skip(f"this CPU has no {isa.name}")
-    memory = _Memory(plan, inputs)
+    memory = Memory(plan, inputs)
     jit = Jit(plan.schedule.kernels, isa)
     for kernel, places in plan.steps:
         call = jit.prepared(kernel, [memory[place] for place in places])
@@ -73,7 +73,7 @@ def run_plan(plan: CompiledPlan, isa: Isa, inputs: Sequence[np.ndarray]) -> list
 
 def run_plans(plans: Sequence[tuple[CompiledPlan, Sequence[np.ndarray]]], isa: Isa) -> list[list[np.ndarray]]:
     """The outputs of many plans on any ISA: the first steps of all are compiled, linked and run together, and so on."""
-    memories = [_Memory(plan, inputs) for plan, inputs in plans]
+    memories = [Memory(plan, inputs) for plan, inputs in plans]
     steps = [list(plan.steps) for plan, _ in plans]
     for depth in range(max(map(len, steps))):
         reached = [(memory, *mine[depth]) for memory, mine in zip(memories, steps, strict=True) if depth < len(mine)]
@@ -85,7 +85,7 @@ def run_plans(plans: Sequence[tuple[CompiledPlan, Sequence[np.ndarray]]], isa: I
     return [memory.outputs() for memory in memories]
 
 
-class _Memory:
+class Memory:
     """The buffers of one run, by their places."""
 
     def __init__(self, plan: CompiledPlan, inputs: Sequence[np.ndarray]):
