@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from sparsec.ir import PanelAttr
     from sparsec.weights import WeightStore
 
-# Copies of narrow image rows end in a whole vector, behind the last row too: without room there, they reach into the
-# scratch of the next thread.
-SCRATCH_TAIL = 512
-
 
 @dataclass(frozen=True)
 class Buffer:
@@ -79,8 +75,8 @@ class Plan:
 
     @property
     def scratch_bytes(self) -> int:
-        """Scratch of one thread: the largest that any step asks for, and room behind it."""
-        return max((step.scratch for step in self.steps), default=0) + SCRATCH_TAIL
+        """Scratch of one thread: the largest that any step asks for."""
+        return max((step.scratch for step in self.steps), default=0)
 
 
 @dataclass(frozen=True)
