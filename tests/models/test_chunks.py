@@ -49,11 +49,20 @@ def test_small_zoo(isa: Isa, sparsity: float, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", [AVX512, AVX2], ids=["avx512", "avx2"])
-@pytest.mark.parametrize("name", [*zoo.MODELS, "nudenet", "densenet121", "shufflenet", "inception_v1", "bvlc_alexnet"])
-def test_whole_models(isa: Isa, name: str, tmp_path: Path) -> None:
-    if name == "nudenet":
-        assert shared_writes(zoo.nudenet(), isa, shapes={"images": (1, 3, 320, 320)}) == []
-        return
-    in_zoo = name in zoo.MODELS
-    path = zoo.save(tmp_path, name, sparsity=0.8) if in_zoo else random_light_model(name, tmp_path)
-    assert shared_writes(path, isa) == []
+@pytest.mark.parametrize("sparsity", [0.0, 0.8])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_zoo(isa: Isa, sparsity: float, name: str, tmp_path: Path) -> None:
+    assert shared_writes(zoo.save(tmp_path, name, sparsity=sparsity), isa) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=["avx512", "avx2"])
+@pytest.mark.parametrize("name", ["densenet121", "shufflenet", "inception_v1", "bvlc_alexnet"])
+def test_light_models(isa: Isa, name: str, tmp_path: Path) -> None:
+    assert shared_writes(random_light_model(name, tmp_path), isa) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=["avx512", "avx2"])
+def test_nudenet(isa: Isa) -> None:
+    assert shared_writes(zoo.nudenet(), isa, shapes={"images": (1, 3, 320, 320)}) == []
