@@ -16,7 +16,6 @@ from sparsec.program import load
 from sparsec.targets.isa import host_isas
 from sparsec.verify import compare, onnxruntime_session, random_inputs
 
-
 RUNS = 3  # of each: threads take their pieces in another order each time
 
 
