@@ -23,6 +23,9 @@ from sparsec.targets.kernels import scalars
 _EXACT = {"negf", "absf", "maximumf", "minimumf", "maxnumf", "minnumf", "select", "floor", "ceil", "trunc", "round"}
 _EXACT |= {"roundeven", "copysign", "extf"}
 
+# Operations of `math` that are an instruction or a few.
+_SHORT = {"absf", "absi", "ceil", "floor", "trunc", "round", "roundeven", "copysign", "fma", "sqrt", "isnan", "isinf"}
+
 
 @dataclass(frozen=True)
 class Body:
@@ -42,6 +45,13 @@ class Body:
         block = self.region.block
         last = block.last_op
         return last is not None and block.first_op is last and list(last.operands) == [block.args[0]]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the region holds elementary functions, of 20 to 60 instructions each."""
+        return any(
+            op.name.startswith("math.") and op.name[len("math.") :] not in _SHORT for op in self.region.block.ops
+        )
 
     def emit(self, b: Builder, arguments: Sequence[Value]) -> list[Value]:
         """What the region yields, an element type as it says. Arguments are scalars and vectors of one width, mixed.
