@@ -27,9 +27,9 @@ from sparsec.targets.isa import AVX512, ISAS, Isa
 from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.kernel import ConvKernel
-from sparsec.targets.kernels.conv.lowering import kernel_of, packing
+from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, Row
+from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
@@ -65,7 +65,7 @@ RELU = Body.of(region([f32], lambda x: x.max(0.0)))
 
 def ours(layer: Layer, row: Row, density: float, target: NativeTarget, layers: int) -> Contender:
     """Our kernel of `row`, on rotating weights."""
-    kernel = kernel_of(row, layer.shape(target), (), RELU)
+    kernel = row.kernel(layer.shape(target), (), RELU)
     jit = Jit([kernel], target.isas[0])
     images = operands(kernel)
     calls = [prepared(jit, kernel, layer.weight(density, seed), *images) for seed in range(layers)]
@@ -82,7 +82,7 @@ def operands(kernel: ConvKernel) -> list[np.ndarray]:
 def prepared(
     jit: Jit, kernel: ConvKernel, weight: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> Callable[[int, int], None]:
-    return jit.prepared(kernel, [x, aligned_copy(packing(kernel, "", weight).build()), y])
+    return jit.prepared(kernel, [x, aligned_copy(kernel.pack(weight)), y])
 
 
 def peak(isa: Isa) -> float:
@@ -125,7 +125,7 @@ def _cheapest(layer: Layer, density: float, target: NativeTarget) -> Row:
 
 def predicted(row: Row, shape: ConvShape, weight: np.ndarray, target: NativeTarget) -> float:
     """Seconds by the target's cost model."""
-    events = kernel_of(row, shape, (), RELU).events(target.isas[0], target.cost.caches, weight)
+    events = row.kernel(shape, (), RELU).events(target.isas[0], target.cost.caches, weight)
     return target.cost.seconds(events)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.planes import Planes
-from sparsec.targets.kernels.windows import Window
+from sparsec.targets.kernels.windows.windows import Window
 from sparsec.targets.native import NativeTarget
 
 

@@ -22,9 +22,9 @@ from sparsec.ir.scalar import region
 from sparsec.targets.isa import ISAS, Isa
 from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Box
 from sparsec.targets.kernels.call import Call, Packed
-from sparsec.targets.kernels.copy import Copy
+from sparsec.targets.kernels.movement.boxes import Box
+from sparsec.targets.kernels.movement.copy import Copy
 from sparsec.targets.kernels.table import family_of
 from sparsec.targets.registry import parse_target
 from sparsec.weights import WeightStore

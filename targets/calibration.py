@@ -16,12 +16,12 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.kernel import ConvKernel
-from sparsec.targets.kernels.conv.lowering import kernel_of, packing
+from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, SPARSE, Row
+from sparsec.targets.kernels.conv.table import DENSE, SPARSE
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
-from sparsec.targets.kernels.windows import Window
+from sparsec.targets.kernels.windows.windows import Window
 from sparsec.targets.linear_samples import LINEAR
 
 ROUNDS, SECONDS = 5, 0.002  # of each kernel, alternating with the others: the smallest time of each counts
@@ -55,14 +55,14 @@ class Sample:
         return np.where(random.random(values.shape) < self.density, values, np.float32(0))
 
     def kernel(self) -> ConvKernel:
-        return kernel_of(self.row, self.shape, (), Body.of(identity_region([f32])))
+        return self.row.kernel(self.shape, (), Body.of(identity_region([f32])))
 
     def arrays(self, kernel: ConvKernel, weight: np.ndarray) -> list[np.ndarray]:
         """The arguments of `kernel`."""
         random = np.random.default_rng(1)
         sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
         x, y = (random.standard_normal(size, dtype=np.float32) for size in sizes)
-        return [x, packing(kernel, "", weight).build(), y]
+        return [x, kernel.pack(weight), y]
 
 
 def _planes(channels: int, size: int, rows: int) -> Planes:

@@ -9,8 +9,8 @@ import numpy as np
 from sparsec.ir import identity_region
 from sparsec.ir.types import f32
 from sparsec.targets.kernels.epilogue import Epilogue
-from sparsec.targets.kernels.linear_kernel import LinearKernel
-from sparsec.targets.kernels.linear_table import kernels
+from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.table import kernels
 from sparsec.targets.kernels.region import Body
 
 

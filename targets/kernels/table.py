@@ -8,25 +8,11 @@ from typing import Any, Protocol, cast
 from xdsl.ir import Operation
 
 from sparsec.target import Candidate
-from sparsec.targets.kernels import (
-    conv,
-    cumsum,
-    depthwise,
-    gather,
-    linear,
-    lrn,
-    map,
-    matmul,
-    movement,
-    norm,
-    pool,
-    reduce,
-    resize,
-    scatter,
-    softmax,
-    topk,
-)
+from sparsec.targets.kernels import conv, linear, map, matmul, movement, resize
 from sparsec.targets.kernels.call import Call
+from sparsec.targets.kernels.indexing import gather, scatter, topk
+from sparsec.targets.kernels.reductions import cumsum, lrn, norm, reduce, softmax
+from sparsec.targets.kernels.windows import depthwise, pool
 from sparsec.weights import WeightStore
 
 

@@ -19,8 +19,8 @@ from sparsec.program import load
 from sparsec.target import Buffer, Plan, Port, Step
 from sparsec.targets import codegen
 from sparsec.targets.builder import Builder
-from sparsec.targets.kernels import softmax
 from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.reductions import softmax
 from sparsec.targets.link import link
 from sparsec.targets.tools import llvm
 from sparsec.weights import WeightStore

@@ -21,8 +21,9 @@ from sparsec.targets.isa import AVX512, Isa, host_isas
 from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.conv.lowering import call, candidates
+from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import ROWS, Row
+from sparsec.targets.kernels.conv.table import ROWS
 from sparsec.targets.native import NativeTarget
 from sparsec.weights import WeightStore
 

@@ -6,7 +6,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import CumsumOp
-from sparsec.targets.kernels import cumsum
+from sparsec.targets.kernels.reductions import cumsum
 
 RANDOM = np.random.default_rng(0)
 

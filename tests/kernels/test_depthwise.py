@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import f32
 
 from sparsec.ir import ConvOp, type_of
 from sparsec.ir.scalar import region
-from sparsec.targets.kernels import depthwise
+from sparsec.targets.kernels.windows import depthwise
 
 WIDTHS = (1, 2, 3, 5, 7, 8, 9, 13, 14, 15, 16, 17, 28, 30, 33, 56, 112)
 

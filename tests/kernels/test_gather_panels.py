@@ -6,7 +6,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import GatherOp, Panel
-from sparsec.targets.kernels import gather
+from sparsec.targets.kernels.indexing import gather
 
 
 @every_isa

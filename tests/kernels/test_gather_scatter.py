@@ -10,7 +10,7 @@ from op_runner import Case, check
 
 from sparsec.ir import GatherOp, ScatterOp
 from sparsec.targets.isa import AVX2, AVX512
-from sparsec.targets.kernels import gather, scatter
+from sparsec.targets.kernels.indexing import gather, scatter
 
 random = np.random.default_rng(2)
 

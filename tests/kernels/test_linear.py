@@ -10,7 +10,7 @@ from sparsec.ir import ConvOp, MatmulOp
 from sparsec.targets.isa import ISAS, host_isas
 from sparsec.targets.kernels import linear
 from sparsec.targets.kernels.epilogue import epilogue_of
-from sparsec.targets.kernels.linear_table import kernels
+from sparsec.targets.kernels.linear.table import kernels
 
 RANDOM = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import LrnOp, Panel
-from sparsec.targets.kernels import lrn
+from sparsec.targets.kernels.reductions import lrn
 
 RANDOM = np.random.default_rng(0)
 

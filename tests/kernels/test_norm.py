@@ -6,7 +6,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import NormOp, Panel
-from sparsec.targets.kernels import norm
+from sparsec.targets.kernels.reductions import norm
 
 RANDOM = np.random.default_rng(0)
 

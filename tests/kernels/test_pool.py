@@ -9,7 +9,7 @@ from layouts import check_pieces, in_panels, sample
 from op_runner import Case, check
 
 from sparsec.ir import PoolOp
-from sparsec.targets.kernels import pool
+from sparsec.targets.kernels.windows import pool
 
 
 def case(kind, x, k=(2, 2), s=(2, 2), d=(1, 1), pads=(0, 0, 0, 0), dtype="float32", panels=True, **options) -> Case:

@@ -6,7 +6,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import Panel, ReduceOp
-from sparsec.targets.kernels import reduce
+from sparsec.targets.kernels.reductions import reduce
 
 RANDOM = np.random.default_rng(0)
 KINDS = ("sum", "prod", "max", "min", "mean", "sum_square", "argmax", "argmin")

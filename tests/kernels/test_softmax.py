@@ -6,7 +6,7 @@ from kernel_runner import every_isa
 from op_runner import Case, check
 
 from sparsec.ir import Panel, SoftmaxOp
-from sparsec.targets.kernels import softmax
+from sparsec.targets.kernels.reductions import softmax
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ from layouts import check_pieces, sample
 from op_runner import Case, check
 
 from sparsec.ir import TopkOp
-from sparsec.targets.kernels import topk
+from sparsec.targets.kernels.indexing import topk
 
 SHAPES = [
     ((5,), 3, 0),

@@ -12,7 +12,9 @@ from sparsec.targets.builder import Builder, Index, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
-from sparsec.targets.kernels.conv.shape import Tile, tiles
+from sparsec.targets.kernels.conv.row import Row
+from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile, tiles
+from sparsec.targets.kernels.region import Body
 
 AHEAD = 3072  # bytes of weights: without asking for them, weights that lie in the L3 take twice the time
 OUTPUTS = 6  # rows of a block of packed weights, for every ISA
@@ -26,6 +28,13 @@ class DenseConv(ConvKernel):
     """
 
     weight_element: ClassVar[str] = "f32"
+
+    @property
+    def layout(self) -> str:
+        return f"dense:g{self.shape.groups}:{self.block * self.shape.taps}"
+
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        return pack_dense(weight, self.shape.groups, self.block * self.shape.taps)
 
     def multiply(self, b: Builder, work: Work) -> None:
         rows, most = register_tile(b.isa)
@@ -83,6 +92,21 @@ class DenseConv(ConvKernel):
             "dense tile": rows * blocks * self.blocks * sum(tile.repeats for tile in parts),
             **self.shared_events(isa, caches, weight.nbytes),
         }
+
+
+@dataclass(frozen=True)
+class DenseRow(Row):
+    """Dense weights."""
+
+    sparse: ClassVar[bool] = False
+    least: ClassVar[int] = 2 * OUTPUTS
+
+    @property
+    def name(self) -> str:
+        return f"conv_f32_dense_m{OUTPUTS}k{self.depth}"
+
+    def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> DenseConv:
+        return DenseConv(self.name, shape, extras, epilogue, self.block(shape), self.splits(shape))
 
 
 def register_tile(isa: Isa) -> tuple[int, int]:

@@ -46,6 +46,15 @@ class ConvKernel(Kernel):
     def name(self) -> str:
         return self.row
 
+    @property
+    @abstractmethod
+    def layout(self) -> str:
+        """Names the order of the packed weights: equal names, equal bytes."""
+
+    @abstractmethod
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        """[M, C, KH, KW] as the kernel reads it."""
+
     @abstractmethod
     def multiply(self, b: Builder, work: Work) -> None:
         """Adds the products of one block of K to the target, for the parts [work.low, work.high) of the outputs."""

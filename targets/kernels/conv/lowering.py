@@ -12,11 +12,10 @@ from sparsec.ir import ConvOp, WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
 from sparsec.targets.kernels.call import Call, Packed
-from sparsec.targets.kernels.conv.dense import DenseConv, pack_dense
 from sparsec.targets.kernels.conv.kernel import ConvKernel
+from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
-from sparsec.targets.kernels.conv.sparse import SparseConv, pack_sparse
-from sparsec.targets.kernels.conv.table import DENSE, ROWS, Row
+from sparsec.targets.kernels.conv.table import DENSE, ROWS
 from sparsec.targets.kernels.region import Body, element
 from sparsec.weights import WeightStore
 
@@ -41,7 +40,8 @@ def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]
     weight, shape = op.rhs.owner, ConvShape.of(op)
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
     array, body = weights[weight.key], Body.of(op.epilogue)
-    found = [_candidate(kernel_of(row, shape, (), body), row, array, target) for row in ROWS.values()]
+    rows = [row for row in ROWS.values() if row.fits(shape)]
+    found = [_candidate(row.kernel(shape, (), body), row, array, target) for row in rows]
     return sorted(found, key=lambda candidate: candidate.seconds)
 
 
@@ -67,25 +67,14 @@ def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:
         raise ValueError(f"no kernel runs the epilogue of {node_name(op)}")
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
-    kernel = kernel_of(row, shape, extras, Body.of(op.epilogue))
+    kernel = row.kernel(shape, extras, Body.of(op.epilogue))
     arguments = (op.lhs, packing(kernel, weight.key, weights[weight.key]), *op.extras, op.result)
     return Call(kernel, arguments, (len(arguments) - 1,))
 
 
-def kernel_of(row: Row, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> ConvKernel:
-    """The kernel that `row` stands for at these sizes."""
-    fields = row.name, shape, extras, epilogue, row.block(shape), row.splits(shape)
-    return DenseConv(*fields) if row.columns is None else SparseConv(*fields, row.columns)
-
-
 def packing(kernel: ConvKernel, key: str, weight: np.ndarray) -> Packed:
-    """The weight stream that a kernel reads."""
-    shape = kernel.shape
-    block = kernel.block * shape.taps
-    if isinstance(kernel, DenseConv):
-        return Packed(f"dense:{key}:g{shape.groups}:{block}", partial(pack_dense, weight, shape.groups, block))
-    layout = block, shape.stride, kernel.splits
-    return Packed(f"csr:{key}:g{shape.groups}:{layout}", partial(pack_sparse, weight, shape.groups, *layout))
+    """The constant `key` as the kernel reads it."""
+    return Packed(f"{kernel.layout}:{key}", partial(kernel.pack, weight))
 
 
 def _extras(op: ConvOp) -> tuple[Extra, ...] | None:

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from sparsec.ir import ConvOp, type_of
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
-from sparsec.targets.kernels.windows import Window
+from sparsec.targets.kernels.windows.windows import Window
 
 LINE = 16  # floats in 64 bytes, to which panels are padded
 

@@ -25,7 +25,9 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
-from sparsec.targets.kernels.conv.shape import Tile, tiles
+from sparsec.targets.kernels.conv.row import Row
+from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile, tiles
+from sparsec.targets.kernels.region import Body
 
 # Bytes of the stream that are asked for ahead, two lines at once: 6 to 20 % where the weights lie in the L3.
 AHEAD, LINES = 2048, 2
@@ -37,6 +39,14 @@ class SparseConv(ConvKernel):
 
     columns: int
     weight_element: ClassVar[str] = "i32"
+
+    @property
+    def layout(self) -> str:
+        return f"csr:g{self.shape.groups}:{self.block * self.shape.taps}:{self.shape.stride}:{self.splits}"
+
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        shape = self.shape
+        return pack_sparse(weight, shape.groups, self.block * shape.taps, shape.stride, self.splits)
 
     def multiply(self, b: Builder, work: Work) -> None:
         parts = self.splits if self.shape.groups == 1 else 1
@@ -93,6 +103,23 @@ class SparseConv(ConvKernel):
             "sparse row": panels * rows * count,
             **self.shared_events(isa, caches, 8 * stored + 4 * rows),
         }
+
+
+@dataclass(frozen=True)
+class SparseRow(Row):
+    """Compressed rows of weights, on tiles of `columns` floats."""
+
+    columns: int
+
+    sparse: ClassVar[bool] = True
+    least: ClassVar[int] = 64
+
+    @property
+    def name(self) -> str:
+        return f"spmm_f32_csr_n{self.columns}k{self.depth}"
+
+    def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> SparseConv:
+        return SparseConv(self.name, shape, extras, epilogue, self.block(shape), self.splits(shape), self.columns)
 
 
 def pack_sparse(weight: np.ndarray, groups: int, block: int, stride: int, splits: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from math import prod
 
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Cuts, walk
-from sparsec.targets.kernels.movers import cover
-from sparsec.targets.kernels.sampling import Sampling
+from sparsec.targets.kernels.movement.boxes import Cuts, walk
+from sparsec.targets.kernels.movement.movers import cover
+from sparsec.targets.kernels.resize.sampling import Sampling
 from sparsec.targets.kernels.space import dot, row_major
 
 CHUNK = 4096  # results of a chunk, about

@@ -10,11 +10,11 @@ from xdsl.ir import Operation
 from sparsec.ir import GatherOp, type_of
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Cuts, Range, walk
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.copy import CHUNK
-from sparsec.targets.kernels.indexed import Places
-from sparsec.targets.kernels.movers import cover
+from sparsec.targets.kernels.indexing.indexed import Places
+from sparsec.targets.kernels.movement.boxes import Cuts, Range, walk
+from sparsec.targets.kernels.movement.copy import CHUNK
+from sparsec.targets.kernels.movement.movers import cover
 from sparsec.targets.kernels.space import dot
 from sparsec.weights import WeightStore
 

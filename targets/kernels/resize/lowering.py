@@ -16,9 +16,9 @@ from sparsec.ir import ResizeOp, TensorType, type_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
-from sparsec.targets.kernels.resize_any import ResizeAny
-from sparsec.targets.kernels.resize_rows import ResizeRows
-from sparsec.targets.kernels.sampling import Sampling
+from sparsec.targets.kernels.resize.any import ResizeAny
+from sparsec.targets.kernels.resize.rows import ResizeRows
+from sparsec.targets.kernels.resize.sampling import Sampling
 from sparsec.weights import WeightStore
 
 TERMS = 4096  # of one sum over any axes, at most

@@ -14,8 +14,8 @@ from sparsec.ir.ops import KERNEL, values
 from sparsec.target import Candidate
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
-from sparsec.targets.kernels.linear_kernel import LinearKernel
-from sparsec.targets.kernels.linear_table import kernels
+from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.table import kernels
 from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sparsec.targets.kernels.epilogue import Epilogue
-from sparsec.targets.kernels.linear_dense import LinearDense
-from sparsec.targets.kernels.linear_gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
-from sparsec.targets.kernels.linear_kernel import LinearKernel
-from sparsec.targets.kernels.linear_spmm import LinearSpmm
+from sparsec.targets.kernels.linear.dense import LinearDense
+from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
+from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.spmm import LinearSpmm
 
 # Tokens in a panel and elements of K in a block: 32 KB of first-level cache. A wide panel costs less per non-zero, a
 # deep block less per sum. On 128 × 768 × 768 with 10 % of the weights both take 0.27 of the dense time; the inner loop

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sparsec.targets.builder import Index, Ref, Value
-from sparsec.targets.kernels.blocks import Block, Moved, Place
 from sparsec.targets.kernels.strips import Span, Tap
+from sparsec.targets.kernels.windows.blocks import Block, Moved, Place
 
 
 class LargeBlock(Block):

@@ -14,11 +14,11 @@ from xdsl.ir import Operation
 from sparsec.ir import ScatterOp, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Cut, Range, walk
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.copy import CHUNK
-from sparsec.targets.kernels.indexed import Places
-from sparsec.targets.kernels.movers import cover
+from sparsec.targets.kernels.indexing.indexed import Places
+from sparsec.targets.kernels.movement.boxes import Cut, Range, walk
+from sparsec.targets.kernels.movement.copy import CHUNK
+from sparsec.targets.kernels.movement.movers import cover
 from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 

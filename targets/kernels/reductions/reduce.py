@@ -13,8 +13,8 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.builder import elements as element_types
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.domain import Domain, domain
-from sparsec.targets.kernels.fold import Fold, fold_across, fold_along
+from sparsec.targets.kernels.reductions.domain import Domain, domain
+from sparsec.targets.kernels.reductions.fold import Fold, fold_across, fold_along
 from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 

@@ -17,10 +17,10 @@ from sparsec.ir import ConvOp, PoolOp, type_of
 from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.blocks import Block, Channel, Run
-from sparsec.targets.kernels.large_windows import LargeBlock
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.strips import Masks
+from sparsec.targets.kernels.windows.blocks import Block, Channel, Run
+from sparsec.targets.kernels.windows.large import LargeBlock
 
 Pair = tuple[int, int]
 

@@ -14,12 +14,12 @@ from xdsl.ir import Operation, Region
 
 from sparsec.ir import ConvOp, TensorType, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.kernels.blocks import Channel, Place, Sums
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body, element
 from sparsec.targets.kernels.strips import Tap
-from sparsec.targets.kernels.windows import Window, WindowKernel
+from sparsec.targets.kernels.windows.blocks import Channel, Place, Sums
+from sparsec.targets.kernels.windows.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
 
 

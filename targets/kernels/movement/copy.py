@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Box, Cuts
-from sparsec.targets.kernels.movers import PATTERNS, REPEATS, UNROLL, Mover
+from sparsec.targets.kernels.movement.boxes import Box, Cuts
+from sparsec.targets.kernels.movement.movers import PATTERNS, REPEATS, UNROLL, Mover
 
 CHUNK = 1 << 16  # bytes that a chunk writes, about: 2 µs at L2's speed
 TILE = 64  # least rows and columns of a block that is transposed: whole cache lines on both sides

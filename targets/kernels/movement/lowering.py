@@ -21,9 +21,9 @@ from sparsec.ir import (
     type_of,
 )
 from sparsec.ir.ops import values
-from sparsec.targets.kernels.boxes import Box
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.copy import Copy
+from sparsec.targets.kernels.movement.boxes import Box
+from sparsec.targets.kernels.movement.copy import Copy
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.space import broadcast_strides, row_major
 from sparsec.weights import WeightStore

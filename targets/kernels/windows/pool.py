@@ -14,12 +14,12 @@ from xdsl.ir import Operation
 from sparsec.ir import PoolOp, type_of
 from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
-from sparsec.targets.kernels.blocks import Channel, Place, Sums
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.strips import Tap
-from sparsec.targets.kernels.windows import Window, WindowKernel
+from sparsec.targets.kernels.windows.blocks import Channel, Place, Sums
+from sparsec.targets.kernels.windows.windows import Window, WindowKernel
 from sparsec.weights import WeightStore
 
 _ELEMENTS = {"max": ("f32", "f64", "i8", "u8"), "average": ("f32", "f64")}

@@ -12,8 +12,8 @@ from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.domain import Domain, domain
-from sparsec.targets.kernels.fold import Fold, fold_across, fold_along, walk
+from sparsec.targets.kernels.reductions.domain import Domain, domain
+from sparsec.targets.kernels.reductions.fold import Fold, fold_across, fold_along, walk
 from sparsec.weights import WeightStore
 
 _SUM, _SQUARES = Fold("sum", "f32"), Fold("sum_square", "f32")

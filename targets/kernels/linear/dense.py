@@ -26,7 +26,7 @@ from sparsec.targets.kernels.gemm import (
     tile_rows,
     tile_vectors,
 )
-from sparsec.targets.kernels.linear_kernel import LinearKernel, far
+from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 
 PANEL = 32
 GROUP = 128  # most tokens in a group

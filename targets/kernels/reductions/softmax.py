@@ -12,8 +12,8 @@ from sparsec.targets import vector_math
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.domain import Domain, domain
-from sparsec.targets.kernels.fold import Fold, fold_across, fold_along, walk
+from sparsec.targets.kernels.reductions.domain import Domain, domain
+from sparsec.targets.kernels.reductions.fold import Fold, fold_across, fold_along, walk
 from sparsec.weights import WeightStore
 
 # A NaN need not reach the maximum: its own exponent is NaN, and so is their sum.

@@ -18,7 +18,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.gemm import column_vectors
-from sparsec.targets.kernels.linear_kernel import LinearKernel, far
+from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 
 SLICE, WINDOW, STEPS = 16, 128, 2
 MOST_TOKENS, MOST_COLUMNS = 4, 65536

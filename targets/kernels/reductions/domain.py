@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sparsec.ir import Panel, TensorType
 from sparsec.ir.dims import ceildiv
 from sparsec.targets.builder import Builder, Index
-from sparsec.targets.kernels.fold import Segment
+from sparsec.targets.kernels.reductions.fold import Segment
 from sparsec.targets.kernels.space import Blocks, Space, Strides, dot, nest, row_major, split, sweep
 
 CHUNK = 16384  # elements read by a chunk, about: a few microseconds

@@ -16,7 +16,7 @@ from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.shape import tiles
 from sparsec.targets.kernels.conv.sparse import pack_sparse
-from sparsec.targets.kernels.linear_kernel import LinearKernel, far
+from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 from sparsec.targets.kernels.transpose import COLUMNS, block_rows, columns_of
 
 LINE = 16  # floats, to which panels are padded

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import reduce
 
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
-from sparsec.targets.kernels.boxes import Axis, Box, Range, walk
+from sparsec.targets.kernels.movement.boxes import Axis, Box, Range, walk
 from sparsec.targets.kernels.space import dot
 from sparsec.targets.kernels.strips import joined
 

@@ -12,7 +12,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.strips import Lanes, Masks, Row, Slots, Span, Strip, Tap, in_order, joined
 
 if TYPE_CHECKING:
-    from sparsec.targets.kernels.windows import WindowKernel
+    from sparsec.targets.kernels.windows.windows import WindowKernel
 
 UNROLLED = 2  # strips without borders that are written out; more become a loop
 LOOPED = 4  # steps that do the same from which on they become a loop, so that LLVM's scheduler keeps them apart

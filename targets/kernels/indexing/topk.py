@@ -15,7 +15,7 @@ from sparsec.ir import TopkOp, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.heap import Heap, Item
+from sparsec.targets.kernels.indexing.heap import Heap, Item
 from sparsec.targets.kernels.region import element
 from sparsec.weights import WeightStore
 

@@ -8,10 +8,10 @@ from functools import reduce
 
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.boxes import Range
-from sparsec.targets.kernels.movers import REPEATS, cover
+from sparsec.targets.kernels.movement.boxes import Range
+from sparsec.targets.kernels.movement.movers import REPEATS, cover
 from sparsec.targets.kernels.planes import Planes
-from sparsec.targets.kernels.sampling import Sampling
+from sparsec.targets.kernels.resize.sampling import Sampling
 
 BLENDED = 2048  # elements of scratch, about
 

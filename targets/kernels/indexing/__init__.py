@@ -1,0 +1,1 @@
+"""Kernels that look elements up: gather, scatter, topk."""

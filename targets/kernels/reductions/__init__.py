@@ -1,0 +1,1 @@
+"""Kernels that fold axes: reductions, softmax, norms, running sums."""

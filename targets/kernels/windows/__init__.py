@@ -1,0 +1,1 @@
+"""Kernels that slide a window over planes: depthwise convolution and pooling."""
