@@ -1,4 +1,4 @@
-"""Models for tests and benchmarks: MobileNetV1, MobileNetV2, ResNet-50 with seeded weights; models in other packages.
+"""Models for tests and benchmarks: MobileNets, EfficientNet-B0, ResNet-50 of seeded weights; models of other packages.
 
 Nothing here needs sparsec or the network.
 
@@ -137,9 +137,45 @@ def _bottleneck(net: _Network, x: str, channels: int, inner: int, stride: int, p
     return net.add("Relu", [net.add("Add", [y, shortcut])])
 
 
+def efficientnet_b0(**options) -> onnx.ModelProto:
+    """Tan and Le 2019 (arXiv 1905.11946), swish; pointwise convolutions outside the gates are prunable."""
+    net = _Network("efficientnet_b0", Options(**options))
+    channels = net.wide(32)
+    x = net.conv("input", 3, channels, 3, 2, activation="Swish")
+    plan = [
+        (1, 16, 1, 1, 3),
+        (6, 24, 2, 2, 3),
+        (6, 40, 2, 2, 5),
+        (6, 80, 3, 2, 3),
+        (6, 112, 3, 1, 5),
+        (6, 192, 4, 2, 5),
+    ]
+    for expansion, out, repeats, stride, kernel in [*plan, (6, 320, 1, 1, 3)]:
+        for index in range(repeats):
+            x = _gated_residual(net, x, channels, net.wide(out), expansion, stride if index == 0 else 1, kernel)
+            channels = net.wide(out)
+    x = net.conv(x, channels, net.wide(1280), 1, activation="Swish", prune=True, rectified=False)
+    return net.finish(x, net.wide(1280))
+
+
+def _gated_residual(net: _Network, x: str, channels: int, out: int, expansion: int, stride: int, kernel: int) -> str:
+    """An inverted residual with squeeze and excitation, whose inner width is a quarter of the block's input."""
+    hidden, y = channels * expansion, x
+    if expansion > 1:
+        y = net.conv(y, channels, hidden, 1, activation="Swish", prune=True, rectified=False)
+    y = net.conv(y, hidden, hidden, kernel, stride, groups=hidden, activation="Swish")
+    gate = net.add("GlobalAveragePool", [y])
+    gate = net.conv(gate, hidden, max(1, channels // 4), 1, activation="Swish")
+    gate = net.conv(gate, max(1, channels // 4), hidden, 1, activation="Sigmoid")
+    residual = stride == 1 and channels == out
+    y = net.conv(net.add("Mul", [y, gate]), hidden, out, 1, prune=True, gain=0.5 if residual else 1.0)
+    return net.add("Add", [x, y]) if residual else y
+
+
 MODELS: dict[str, Callable[..., onnx.ModelProto]] = {
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
+    "efficientnet_b0": efficientnet_b0,
     "resnet50": resnet50,
 }
 
@@ -210,6 +246,8 @@ class _Network:
         y = self._normalised_conv(x, weight, stride, groups, gain)
         if activation == "Clip":
             return self.add("Clip", [y, self._bound("zero", 0.0), self._bound("six", 6.0)])
+        if activation == "Swish":
+            return self.add("Mul", [y, self.add("Sigmoid", [y])])
         return self.add(activation, [y]) if activation else y
 
     def _normalised_conv(self, x: str, weight: np.ndarray, stride: int, groups: int, gain: float) -> str:
