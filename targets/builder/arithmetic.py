@@ -159,6 +159,23 @@ class Arithmetic(Core):
             return self._like(x, llvm.intr_fmuladd(x.ir, y.ir, z.ir))
         return self._like(x, vector.fma(x.ir, y.ir, z.ir))
 
+    def is_zmm(self, x: Value) -> bool:
+        """Whether `scale` and `reciprocal_estimate`, which only AVX-512 has, can be used on `x`."""
+        return self.isa.x86 and self.isa.masked_arithmetic and x.element == "f32" and x.lanes == 16
+
+    def scale(self, x: Value, exponent: Value) -> Value:
+        """x · 2^exponent, `exponent` a whole number as a float; overflow and denormal results as IEEE 754 says."""
+        mask, rounding = self.constant(-1, "i16").ir, self.constant(4, "i32").ir
+        return self._zmm("llvm.x86.avx512.mask.scalef.ps.512", x.ir, exponent.ir, x.ir, mask, rounding)
+
+    def reciprocal_estimate(self, x: Value) -> Value:
+        """1 / x with a relative error below 2^-14."""
+        return self._zmm("llvm.x86.avx512.rcp14.ps.512", x.ir, x.ir, self.constant(-1, "i16").ir)
+
+    def _zmm(self, name: str, *operands: Any) -> Value:
+        call = llvm.CallIntrinsicOp(self.type("f32", 16), name, list(operands), [], [])
+        return Value(self, call.operation.results[0], "f32", 16)
+
     def sqrt(self, x: Value) -> Value:
         """The square root, correctly rounded."""
         return self._like(x, math.sqrt(x.ir))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr
 from xdsl.ir import Operation
 
 from sparsec.targets import vector_math
@@ -65,6 +66,26 @@ def _divide(b: Builder, x: Scalar, y: Scalar) -> Value:
     x, y, zero, minus = _divisible(b, x, y)
     quotient = b.select(zero, 0, x / y)
     return quotient if minus is None else b.select(minus, -x, quotient)
+
+
+def _divide_floats(b: Builder, at: Context, x: Scalar, y: Scalar) -> Value:
+    """x / y; the 1 / (1 + e^z) of sigmoid and swish as a reciprocal."""
+    numerator, denominator = b.match(x, y)
+    if not isinstance(x, Value) and x == 1.0 and at.element == "f32" and _is_one_plus_exp(at.op.operands[1].owner):
+        return vector_math.reciprocal_above_one(b, denominator)
+    return numerator / denominator
+
+
+def _is_one_plus_exp(op: object) -> bool:
+    return (
+        isinstance(op, arith.AddfOp)
+        and any(isinstance(x.owner, math.ExpOp) for x in op.operands)
+        and any(isinstance(x.owner, arith.ConstantOp) and _number(x.owner) == 1.0 for x in op.operands)
+    )
+
+
+def _number(op: arith.ConstantOp) -> float | None:
+    return op.value.value.data if isinstance(op.value, FloatAttr) else None
 
 
 def _remainder(b: Builder, x: Scalar, y: Scalar) -> Value:
@@ -200,7 +221,7 @@ _ARITH: dict[str, Rule] = {
     "addf": _plain(lambda b, x, y: x + y),
     "subf": _plain(lambda b, x, y: x - y),
     "mulf": _plain(lambda b, x, y: x * y),
-    "divf": _plain(lambda b, x, y: x / y),
+    "divf": _divide_floats,
     "remf": _math(vector_math.fmod),
     "negf": _plain(lambda b, x: -x),
     "maximumf": _plain(lambda b, x, y: b.max(x, y)),

@@ -4,7 +4,7 @@ Special values (NaN, infinities, zeros, denormals) follow IEEE 754 and NumPy. Th
 against NumPy in float64 by tests/targets/test_vector_math.py, on every ISA, with and without fused multiply-add.
 """
 
-from sparsec.targets.vector_math.exponential import cosh, erf, erfc, exp, exp2, expm1, sinh, tanh
+from sparsec.targets.vector_math.exponential import cosh, erf, erfc, exp, exp2, expm1, reciprocal_above_one, sinh, tanh
 from sparsec.targets.vector_math.logarithm import acosh, asinh, atanh, log, log1p, log2, log10, pow
 from sparsec.targets.vector_math.rounding import cbrt, copysign, fmod, maxnum, minnum, round_away, rsqrt
 from sparsec.targets.vector_math.trigonometry import acos, asin, atan, atan2, cos, sin, tan
@@ -34,6 +34,7 @@ __all__ = [
     "maxnum",
     "minnum",
     "pow",
+    "reciprocal_above_one",
     "round_away",
     "rsqrt",
     "sin",

@@ -95,18 +95,38 @@ def erfc(b: Builder, x: Value) -> Value:
     return 1.0 - erf(b, x)
 
 
+def reciprocal_above_one(b: Builder, x: Value) -> Value:
+    """1 / x for x >= 1, as in 1 / (1 + e^-x). At most 1 ULP, but results below 2^-126 are 0.
+
+    On AVX-512 an estimate and one step of Newton and Raphson: a division takes as long as the whole of e^x.
+    """
+    if not b.is_zmm(x):
+        return 1.0 / x
+    estimate = b.reciprocal_estimate(x)
+    error = b.fma(-x, estimate, b.constant(1.0, "f32", x.lanes))
+    return b.select(x > 2.0**126, 0.0, b.fma(estimate, error, estimate))
+
+
 def _reduce(b: Builder, x: Value) -> tuple[Value, Value]:
     """x = n ln 2 + r with |r| <= ln 2 / 2; gives r and n."""
     number, exponent = whole(b, x * LOG2_E)
+    return _rest(b, x, number), exponent
+
+
+def _rest(b: Builder, x: Value, number: Value) -> Value:
+    """x - n ln 2."""
     r = b.fma(number, b.constant(-LN_2_HIGH, "f32", x.lanes), x)
-    return b.fma(number, b.constant(-LN_2_LOW, "f32", x.lanes), r), exponent
+    return b.fma(number, b.constant(-LN_2_LOW, "f32", x.lanes), r)
 
 
 def _scaled_exp(b: Builder, x: Value, power: int) -> Value:
     """2^power · e^x, which may be finite where e^x is not."""
     x = clamp(b, x, -104.0, 90.0)
-    r, exponent = _reduce(b, x)
+    number, exponent = whole(b, x * LOG2_E)
+    r = _rest(b, x, number)
     mantissa = b.fma(horner(b, r, _EXP) * r, r, r) + 1.0
+    if b.is_zmm(x):
+        return b.scale(mantissa, number + float(power) if power else number)
     return _scale(b, mantissa, exponent + power)
 
 

@@ -83,6 +83,8 @@ UNARY = [
     ("atan", np.arctan, (-10, 10), 1.9),
     ("atan", np.arctan, "all", 1.9),
     ("cbrt", np.cbrt, "all", 0.6),
+    ("reciprocal_above_one", np.reciprocal, (1, 300), 1),
+    ("reciprocal_above_one", np.reciprocal, (1, 8e37), 1),
     ("rsqrt", lambda x: 1 / np.sqrt(x), "positive", 1.3),
 ]
 
@@ -153,9 +155,16 @@ def same(actual: np.ndarray, expected: np.ndarray, name: str) -> None:
 
 
 @every_isa
+def test_reciprocals_of_infinity_and_nan(isa: Isa) -> None:
+    x = np.tile(np.array([1, np.inf, np.nan, 3e38], np.float32), 4)
+    _, actual = run_kernel(Elementwise("reciprocal_above_one", 16), isa, [x, np.zeros_like(x)])
+    np.testing.assert_allclose(actual, 1 / x, atol=2.0**-126)
+
+
+@every_isa
 @pytest.mark.parametrize("scalar", [False, True], ids=["vector", "scalar"])
 def test_special_values_of_one_operand(isa: Isa, scalar: bool) -> None:
-    cases = {name: reference for name, reference, _, _ in UNARY}
+    cases = {name: reference for name, reference, _, _ in UNARY if name != "reciprocal_above_one"}
     x = np.resize(SPECIAL, 16)
     runs = [(Elementwise(name, 16, 1, scalar), [x, np.zeros_like(x)]) for name in cases]
     for (name, reference), (_, actual) in zip(cases.items(), run_kernels(runs, isa), strict=True):
