@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from layers import SHAPES, SWEEP, Layer
+from machine import peak
 from peers import LAYERS, Contender, Mkl, alternate, openvino, warm
 from xdsl.dialects.builtin import f32
 
 from sparsec.ir.scalar import region
-from sparsec.targets.builder import Builder
 from sparsec.targets.cost import calibrated
-from sparsec.targets.isa import AVX512, ISAS, Isa
+from sparsec.targets.isa import AVX512, ISAS
 from sparsec.targets.jit import Jit, aligned_copy
-from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
@@ -34,30 +32,6 @@ from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
 ROTATED = 64 << 20  # most bytes of weights in rotation
-
-
-@dataclass(frozen=True)
-class Peak(Kernel):
-    """Multiply-adds on registers only."""
-
-    @property
-    def name(self) -> str:
-        return "peak"
-
-    @property
-    def chunks(self) -> int:
-        return 1 << 16
-
-    def emit(self, b: Builder) -> None:
-        with b.function(self.symbol, ["f32"]) as ((x,), _, begin, end):
-            sums = [b.vload(x, i * b.isa.lanes) for i in range(12)]
-            with b.loop(begin, end, carry=sums):
-                sums[:] = [b.fma(sums[0] if i else total, total, total) for i, total in enumerate(sums)]
-            for i, total in enumerate(sums):
-                b.vstore(total, x, i * b.isa.lanes)
-
-    def flops(self, isa: Isa) -> int:
-        return self.chunks * 12 * 2 * isa.lanes
 
 
 RELU = Body.of(region([f32], lambda x: x.max(0.0)))
@@ -83,15 +57,6 @@ def prepared(
     jit: Jit, kernel: ConvKernel, weight: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> Callable[[int, int], None]:
     return jit.prepared(kernel, [x, aligned_copy(kernel.pack(weight)), y])
-
-
-def peak(isa: Isa) -> float:
-    """FLOP/s of multiply-adds on registers."""
-    kernel = Peak()
-    run = Jit([kernel], isa).prepared(kernel, [aligned_copy(np.full(256, 1e-3, np.float32))])
-    contender = Contender("peak", lambda: run(0, kernel.chunks), 1, 1.0)
-    alternate([contender], 9)
-    return kernel.flops(isa) / contender.seconds
 
 
 def compare(layer: Layer, densities: Sequence[float], target: NativeTarget, rows: Sequence[Row], rounds: int) -> None:

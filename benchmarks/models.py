@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(spec: str, batch: int, seconds: float, folder: Path) -> dict:
-    model, shape = _model(spec, batch, folder)
+    model, shape = model_of(spec, batch, folder)
     program_file = folder / "model.so"
     name = next(iter(i.name for i in onnx.load(model, load_external_data=False).graph.input))
     compile_file(model, program_file, Options(target="host", shapes={name: shape}))
@@ -70,7 +70,8 @@ def _measure(spec: str, batch: int, seconds: float, folder: Path) -> dict:
     return {"model": spec, "batch": batch, "ms": times, "speedup": speedups, "rounds": len(ours.times), "error": error}
 
 
-def _model(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]]:
+def model_of(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]]:
+    """The file and the input shape of `NAME[@SPARSITY]`."""
     name, _, sparsity = spec.partition("@")
     if name == "nudenet":
         return zoo.nudenet(), (batch, 3, 320, 320)

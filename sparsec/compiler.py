@@ -27,6 +27,7 @@ from sparsec.schedule import Schedule, schedule
 from sparsec.target import Port
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
+from sparsec.work import useful_flops
 
 EMITS = ("so", "obj", "wasm", "mlir", "llvm", "asm")
 Progress = Callable[[str, int, int], None]
@@ -202,6 +203,8 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
     layers = []
     for step, op in zip(scheduled.plan.steps, scheduled.origins, strict=True):
         layer = {"step": step.name, "node": node_name(op), "op": op.name, "kernel": step.symbol}
+        layer["flops"] = useful_flops(op, model.weights)
+        layer["bytes"] = sum(buffer.nbytes for buffer in step.arguments)
         why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
         layers.append({**layer, **why})
     return {
