@@ -36,8 +36,8 @@ PASSES: tuple[type[Pass], ...] = (
     FuseMaps,
     FuseEpilogues,
     EliminateDeadChannels,
-    ChooseFormats,
     AssignLayouts,
+    ChooseFormats,
     PlanMemory,
 )
 
@@ -58,8 +58,8 @@ def pipeline(dims: Mapping[str, int] | None = None, formats: Literal["auto", "de
         FuseEpilogues(),
         EliminateDeadChannels(),
         *clean,
-        ChooseFormats(formats),
         AssignLayouts(),
+        ChooseFormats(formats),
         PlanMemory(),
     ]
 
