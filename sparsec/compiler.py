@@ -110,9 +110,8 @@ def compile_file(
     clock.step("passes")
     passed = run_pipeline(model, pipeline(formats=options.formats), target)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=".sparsec-") as folder,
+        tempfile.TemporaryDirectory(dir=_existing_folder(output), prefix=".sparsec-") as folder,
         debug.stage("code generation", lambda: print_module(model.module)),
     ):
         clock.step("pack weights")
@@ -124,7 +123,8 @@ def compile_file(
         built.parent.mkdir()
         target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
         comparisons = _verify(built, references, clock)
-        for file in built.parent.iterdir():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for file in sorted(built.parent.iterdir()):  # the header before the library that it describes
             file.replace(output.parent / file.name)
     clock.step("done")
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
@@ -139,9 +139,14 @@ def _check_output(output: Path, model: Path) -> None:
         raise UsageError(f"{output} is a folder; name the file to write")
     if output.suffix in (".onnx", ".h") or (output.exists() and model.exists() and output.samefile(model)):
         raise UsageError(f"{output} would overwrite a model or the artifact's own header; choose another name")
-    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    existing = _existing_folder(output)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write {output}: {existing} is no folder that can be written")
+
+
+def _existing_folder(output: Path) -> Path:
+    """The innermost folder around `output` that exists."""
+    return next(folder for folder in output.absolute().parents if folder.exists())
 
 
 def _identifier(stem: str) -> str:
