@@ -2,142 +2,105 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparsec.ir import identity_region
-from sparsec.ir.types import f32
 from sparsec.targets.cost import Caches, CostModel
 from sparsec.targets.isa import Isa
-from sparsec.targets.jit import Jit, aligned_copy
-from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.conv.kernel import ConvKernel
-from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.shape import LINE, ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, SPARSE
-from sparsec.targets.kernels.planes import Planes
-from sparsec.targets.kernels.region import Body
-from sparsec.targets.kernels.windows.windows import Window
-from sparsec.targets.linear_samples import LINEAR
+from sparsec.targets.jit import Jit
+from sparsec.targets.samples import FAMILIES, Sample
+from sparsec.targets.timing import Flusher, Timed
 
-ROUNDS, SECONDS = 5, 0.002  # of each kernel, alternating with the others: the smallest time of each counts
+ROUNDS, EACH = 5, 3  # of each kernel, alternating with the others: the smallest time of all counts
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A convolution of `channels` × `size` × `size` pixels, in panels of `rows` image rows, by random weights."""
+class Error:
+    """How far the fitted model is from one sample."""
 
-    row: Row
-    density: float
-    channels: int
-    outputs: int
-    size: int
-    rows: int
-    taps: int = 1
-    stride: int = 1
+    family: str
+    kernel: str
+    sample: str
+    measured: float
+    predicted: float
 
     @property
-    def shape(self) -> ConvShape:
-        pad = self.taps // 2
-        result = (self.size + 2 * pad - self.taps) // self.stride + 1
-        rows = max(1, self.rows // self.stride)
-        source = _planes(self.channels, self.size, self.rows)
-        window = Window((self.taps, self.taps), (self.stride, self.stride), (1, 1), (pad, pad))
-        return ConvShape(source, _planes(self.outputs, result, rows), window, 1)
-
-    def weight(self) -> np.ndarray:
-        random = np.random.default_rng(0)
-        values = random.standard_normal((self.outputs, self.channels, self.taps, self.taps), dtype=np.float32)
-        return np.where(random.random(values.shape) < self.density, values, np.float32(0))
-
-    def kernel(self) -> ConvKernel:
-        return self.row.kernel(self.shape, (), Body.of(identity_region([f32])))
-
-    def arrays(self, kernel: ConvKernel, weight: np.ndarray) -> list[np.ndarray]:
-        """The arguments of `kernel`."""
-        random = np.random.default_rng(1)
-        sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
-        x, y = (random.standard_normal(size, dtype=np.float32) for size in sizes)
-        return [x, kernel.pack(weight), y]
+    def relative(self) -> float:
+        return abs(self.predicted / self.measured - 1)
 
 
-def _planes(channels: int, size: int, rows: int) -> Planes:
-    return Planes(1, channels, size, size, rows, -(-rows * size // LINE) * LINE)
+@dataclass(frozen=True)
+class Calibration:
+    """A cost model and how well it tells the times that it was fitted to."""
+
+    model: CostModel
+    errors: tuple[Error, ...]
 
 
-WIDE, WIDER_K, NARROW, NARROWEST = SPARSE
-SAMPLES = (
-    *(Sample(DENSE, 1.0, *sizes) for sizes in ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4), (512, 64, 14, 14))),
-    Sample(DENSE, 1.0, 16, 96, 56, 2),
-    Sample(DENSE, 1.0, 1024, 1024, 7, 7),
-    Sample(DENSE, 1.0, 32, 32, 28, 4, 3),
-    Sample(DENSE, 1.0, 32, 32, 14, 14, 3),
-    Sample(DENSE, 1.0, 128, 32, 7, 7, 3),
-    Sample(DENSE, 1.0, 32, 32, 56, 2, 3, 2),
-    Sample(DENSE, 1.0, 64, 12, 28, 4, 3),
-    Sample(DENSE, 1.0, 128, 12, 28, 4, 1, 2),
-    Sample(DENSE, 1.0, 64, 12, 14, 14, 3, 2),
-    Sample(WIDE, 0.5, 256, 128, 28, 4),
-    Sample(WIDE, 0.1, 256, 256, 28, 4),
-    Sample(WIDE, 0.02, 256, 256, 28, 4),
-    Sample(WIDER_K, 0.1, 256, 256, 14, 14),
-    Sample(WIDER_K, 0.3, 128, 64, 28, 4),
-    Sample(WIDER_K, 0.1, 96, 64, 28, 4, 3),
-    Sample(NARROW, 0.1, 512, 256, 14, 14),
-    Sample(NARROW, 0.3, 256, 64, 14, 14),
-    Sample(NARROWEST, 0.3, 640, 256, 7, 7),
-    Sample(NARROWEST, 0.1, 640, 512, 7, 7),
-    Sample(NARROWEST, 0.02, 640, 256, 7, 7),
-    Sample(NARROWEST, 0.2, 320, 128, 16, 8),
-    Sample(NARROWEST, 0.05, 320, 64, 14, 14),
-    Sample(WIDE, 0.1, 256, 64, 56, 2),
-    Sample(WIDE, 0.1, 768, 1024, 7, 7),
-)
+def calibrate(isa: Isa, caches: Caches, progress: Progress = lambda *_: None) -> Calibration:
+    """Measures and fits all families of kernels, in a few seconds."""
+    nanoseconds: dict[str, float] = {}
+    errors: list[Error] = []
+    total = len(FAMILIES) * (ROUNDS + 1)
+    for index, (family, samples) in enumerate(FAMILIES.items()):
+
+        def report(rounds: int, what: str = family, before: int = index * (ROUNDS + 1)) -> None:
+            progress(f"measure {what} kernels", before + rounds, total)
+
+        costs, found = _fitted(family, samples, isa, caches, report)
+        nanoseconds |= costs
+        errors += found
+    return Calibration(CostModel(nanoseconds, caches), tuple(errors))
 
 
-def calibrate(isa: Isa, caches: Caches) -> CostModel:
-    """The cost model of this machine, in about 8 seconds."""
-    nanoseconds = {**_calibrated(isa, caches, SAMPLES), **_calibrated(isa, caches, LINEAR)}
-    return CostModel(nanoseconds, caches)
+def fingerprint(isa: Isa, caches: Caches) -> str:
+    """What the costs of this version of the code depend on, in 50 ms: the samples, and the events that they count.
+
+    Weights without non-zeros tell the names of all events, and counts that depend on sizes alone.
+    """
+    return repr([(sample, _events(sample, isa, caches)) for samples in FAMILIES.values() for sample in samples])
 
 
-def _calibrated(isa: Isa, caches: Caches, samples: Sequence[Any]) -> dict[str, float]:
-    """What each event of the samples of one family costs."""
-    runs = [(sample, sample.kernel(), sample.weight()) for sample in samples]
-    events = [kernel.events(isa, caches, weight) for _, kernel, weight in runs]
-    jit = Jit([kernel for _, kernel, _ in runs], isa)
-    timed = [_prepared(jit, kernel, sample.arrays(kernel, weight)) for sample, kernel, weight in runs]
+def _events(sample: Sample, isa: Isa, caches: Caches) -> dict[str, float]:
+    kernel: Any = sample.kernel()
+    return kernel.events(isa, caches, np.zeros(sample.sizes, np.float32))
+
+
+def _fitted(
+    family: str, samples: Sequence[Sample], isa: Isa, caches: Caches, report: Callable[[int], None]
+) -> tuple[dict[str, float], list[Error]]:
+    """What each event of the samples of one family costs, and the errors of the fit."""
+    report(0)
+    weights = [sample.weight() for sample in samples]
+    kernels: list[Any] = [sample.kernel() for sample in samples]
+    events = [kernel.events(isa, caches, weight) for kernel, weight in zip(kernels, weights, strict=True)]
+    jit, flusher = Jit(kernels, isa), Flusher(caches.l2)
+    runs = [
+        Timed(jit, kernel, sample.arrays(kernel, weight), flusher)
+        for sample, kernel, weight in zip(samples, kernels, weights, strict=True)
+    ]
+    times = measure(runs, report)
     names = sorted(set().union(*events))
     counts = np.array([[event.get(name, 0.0) for name in names] for event in events])
-    return dict(zip(names, fit(counts, 1e9 * measure(timed)).tolist(), strict=True))
+    costs = fit(counts, 1e9 * times)
+    errors = [
+        Error(family, kernel.name, str(sample), seconds, guess)
+        for sample, kernel, seconds, guess in zip(samples, kernels, times, 1e-9 * counts @ costs, strict=True)
+    ]
+    return dict(zip(names, costs.tolist(), strict=True)), errors
 
 
-def _prepared(jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray]) -> Callable[[], None]:
-    run = jit.prepared(kernel, [aligned_copy(array) for array in arrays])
-    return lambda: run(0, kernel.chunks)
-
-
-def measure(runs: Sequence[Callable[[], None]]) -> np.ndarray:
+def measure(runs: Sequence[Timed], report: Callable[[int], None] = lambda _: None) -> np.ndarray:
     """Seconds of each run: the smallest of a few rounds, in which all of them alternate."""
     best = np.full(len(runs), np.inf)
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS):
+        report(done + 1)
         for index, run in enumerate(runs):
-            best[index] = min(best[index], _seconds(run))
-    return best
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    run()
-    best, spent = float("inf"), 0.0
-    while spent < SECONDS:
-        start = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
-        best, spent = min(best, seconds), spent + seconds
+            best[index] = min(best[index], run.seconds(EACH))
     return best
 
 

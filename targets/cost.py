@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -55,39 +56,57 @@ class CostModel:
 
 
 def calibrated(isa: Isa) -> CostModel:
-    """Costs on this machine, measured in a few seconds where the cache has none for this CPU and version."""
-    path = _cache_folder() / f"{isa.name}-{sha256(_machine(isa).encode()).hexdigest()[:16]}.json"
+    """Costs on this machine, measured in a few seconds where the cache has none for this CPU and this code."""
+    key = machine_key(isa)
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(cache_file(isa, key).read_text())
         return CostModel(saved["nanoseconds"], Caches(**saved["caches"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     from sparsec.targets.calibration import calibrate  # here, because kernels use this module
 
-    model = calibrate(isa, _host_caches())
-    _save(path, {"machine": _machine(isa), **asdict(model)})
+    print(f"sparsec: measuring what {isa.name} code costs on this CPU, once", file=sys.stderr, flush=True)
+    model = calibrate(isa, host_caches()).model
+    save(isa, key, model)
     return model
 
 
-def _machine(isa: Isa) -> str:
-    """What measured costs depend on."""
-    return f"{_cpu_name()}, {isa}, sparsec {__version__}"
+def save(isa: Isa, key: str, model: CostModel) -> Path | None:
+    """Keeps measured costs for later compilations; None where the cache's folder cannot be written."""
+    path = cache_file(isa, key)
+    return path if _write(path, {"machine": key, **asdict(model)}) else None
 
 
-def _cpu_name() -> str:
+def cache_file(isa: Isa, key: str) -> Path:
+    """Where the costs of this machine and code are kept."""
+    return _cache_folder() / f"{isa.name}-{sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def machine_key(isa: Isa) -> str:
+    """What measured costs depend on: the CPU, the instructions, this version, and the events that its kernels count."""
+    from sparsec.targets.calibration import fingerprint
+
+    events = sha256(fingerprint(isa, host_caches()).encode()).hexdigest()[:16]
+    return f"{cpu_name()}, {host_caches()}, {isa}, sparsec {__version__}, events {events}"
+
+
+def cpu_name() -> str:
+    """The CPU as Linux names it, with the numbers that tell models of one name apart in virtual machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = "-".join(found[name] for name in ("cpu family", "model", "stepping") if name in found)
+    return f"{found.get('model name', platform.machine())} {numbers}".strip()
 
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsec" / "cost"
 
 
-def _host_caches() -> Caches:
-    """The sizes that Linux reports; where it does not, those of a small core."""
+def host_caches() -> Caches:
+    """Of this machine: the sizes that Linux reports; where it does not, those of a small core."""
     folder = Path("/sys/devices/system/cpu/cpu0/cache")
     sizes = [_size(folder / f"index{index}" / "size") for index in (0, 2)]
     return Caches(sizes[0] or 32 << 10, sizes[1] or 512 << 10)
@@ -101,7 +120,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _save(path: Path, content: Mapping[str, object]) -> None:
+def _write(path: Path, content: Mapping[str, object]) -> bool:
     """Writes the whole file or none; a folder that cannot be written means that every run measures anew."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +128,8 @@ def _save(path: Path, content: Mapping[str, object]) -> None:
             json.dump(content, file, indent=1)
         os.replace(file.name, path)
     except OSError:
-        return
+        return False
+    return True
 
 
 def shipped(isa: Isa) -> CostModel:

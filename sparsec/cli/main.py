@@ -25,6 +25,8 @@ VERBS = {
     "prune": "Make a dense model sparse, in a pattern that pays.",
     "opt": "Passes on the textual tensor IR.",
     "targets": "What can be compiled for.",
+    "calibrate": "Measure what the cost model knows of this machine.",
+    "tune": "Measure kernels for the layers of a model, for compile --tuned.",
     "doctor": "Whether this machine has what sparsec needs.",
 }
 

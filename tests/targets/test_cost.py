@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from sparsec.targets import calibration, cost
+from sparsec.targets.calibration import Calibration
 from sparsec.targets.cost import Caches, CostModel, calibrated, shipped
-from sparsec.targets.isa import AVX512, ISAS
+from sparsec.targets.isa import AVX512, ISAS, host_isas
+from sparsec.targets.samples import FAMILIES
 
 CACHES = Caches(32 << 10, 512 << 10)
 
@@ -28,7 +30,7 @@ def test_fit_has_no_negative_costs():
 @pytest.mark.parametrize("isa", ISAS.values(), ids=ISAS)
 def test_shipped_models_know_every_event(isa):
     model = shipped(isa)
-    for sample in (*calibration.SAMPLES, *calibration.LINEAR):
+    for sample in (sample for samples in FAMILIES.values() for sample in samples):
         weight = sample.weight()
         assert model.seconds(sample.kernel().events(isa, CACHES, weight)) > 0
 
@@ -44,7 +46,7 @@ def test_costs_are_measured_once(tmp_path, monkeypatch):
 
     def calibrate(isa, caches):
         runs.append(isa)
-        return CostModel({"event": 2.0}, caches)
+        return Calibration(CostModel({"event": 2.0}, caches), ())
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(calibration, "calibrate", calibrate)
@@ -60,6 +62,28 @@ def test_costs_are_measured_once(tmp_path, monkeypatch):
 def test_unwritable_cache_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "sparsec").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(calibration, "calibrate", lambda isa, caches: CostModel({}, caches))
+    monkeypatch.setattr(calibration, "calibrate", lambda isa, caches: Calibration(CostModel({}, caches), ()))
     assert calibrated(AVX512).nanoseconds == {}
     assert cost.shipped(AVX512).nanoseconds
+
+
+def test_costs_are_measured_anew_where_kernels_count_other_events(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "calibrate", lambda isa, caches: Calibration(CostModel({"old": 1.0}, caches), ()))
+    calibrated(AVX512)
+    sample = next(iter(FAMILIES.values()))[0]
+    kernel, events = type(sample.kernel()), type(sample.kernel()).events
+    monkeypatch.setattr(kernel, "events", lambda self, *rest: {**events(self, *rest), "new": 1.0})
+    monkeypatch.setattr(calibration, "calibrate", lambda isa, caches: Calibration(CostModel({"new": 1.0}, caches), ()))
+    assert calibrated(AVX512).nanoseconds == {"new": 1.0}
+
+
+def test_a_small_calibration_fits_its_samples(monkeypatch):
+    (isa, *_) = host_isas() or pytest.skip("no x86 to measure on")
+    family = {"linear": FAMILIES["linear"][:4]}
+    monkeypatch.setattr(calibration, "FAMILIES", family)
+    steps = []
+    found = calibration.calibrate(isa, CACHES, lambda what, done, total: steps.append((done, total)))
+    assert len(found.errors) == 4
+    assert all(cost >= 0 for cost in found.model.nanoseconds.values())
+    assert steps[-1][0] <= steps[-1][1]

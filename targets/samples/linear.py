@@ -28,9 +28,13 @@ class LinearSample:
         epilogue = Epilogue(Body.of(identity_region([f32])), (self.tokens,), (), (), (), "f32")
         return next(kernel for kernel in kernels(self.tokens, self.m, self.k, epilogue) if kernel.name == self.row)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.m, self.k
+
     def weight(self) -> np.ndarray:
         random = np.random.default_rng(0)
-        values = random.standard_normal((self.m, self.k), dtype=np.float32)
+        values = random.standard_normal(self.sizes, dtype=np.float32)
         return np.where(random.random(values.shape) < self.density, values, np.float32(0))
 
     def arrays(self, kernel: LinearKernel, weight: np.ndarray) -> list[np.ndarray]:

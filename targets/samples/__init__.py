@@ -1,0 +1,49 @@
+"""What calibration measures: layers, by the family of their kernels. A family's costs are fitted to its own samples.
+
+A kernel that counts a new event needs samples here in which the event is a good part of the time, or the fit is blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from sparsec.targets.cost import Caches
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.samples.conv import CONV
+from sparsec.targets.samples.linear import LINEAR
+
+
+class Counted(Protocol):
+    """A kernel that counts what it does with given weights."""
+
+    def events(self, isa: Isa, caches: Caches, weight: np.ndarray, /) -> dict[str, float]: ...
+
+
+class Sample(Protocol):
+    """A layer of random weights."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of its weights, before packing."""
+        ...
+
+    def kernel(self) -> Kernel:
+        """What runs it."""
+        ...
+
+    def weight(self) -> np.ndarray:
+        """Its weights."""
+        ...
+
+    def arrays(self, kernel: Kernel, weight: np.ndarray, /) -> list[np.ndarray]:
+        """The arguments of the kernel: the packed weights are the second."""
+        ...
+
+
+FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR}
+
+__all__ = ["FAMILIES", "Counted", "Sample"]

@@ -1,0 +1,96 @@
+"""Convolutions whose times show what the events of their kernels cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsec.ir import identity_region
+from sparsec.ir.types import f32
+from sparsec.targets.kernels.conv.kernel import ConvKernel
+from sparsec.targets.kernels.conv.row import Row
+from sparsec.targets.kernels.conv.shape import LINE, ConvShape
+from sparsec.targets.kernels.conv.table import DENSE, SPARSE
+from sparsec.targets.kernels.planes import Planes
+from sparsec.targets.kernels.region import Body
+from sparsec.targets.kernels.windows.windows import Window
+
+
+@dataclass(frozen=True)
+class ConvSample:
+    """A convolution of `channels` × `size` × `size` pixels, in panels of `rows` image rows, by random weights."""
+
+    row: Row
+    density: float
+    channels: int
+    outputs: int
+    size: int
+    rows: int
+    taps: int = 1
+    stride: int = 1
+
+    @property
+    def shape(self) -> ConvShape:
+        pad = self.taps // 2
+        result = (self.size + 2 * pad - self.taps) // self.stride + 1
+        rows = max(1, self.rows // self.stride)
+        source = _planes(self.channels, self.size, self.rows)
+        window = Window((self.taps, self.taps), (self.stride, self.stride), (1, 1), (pad, pad))
+        return ConvShape(source, _planes(self.outputs, result, rows), window, 1)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.outputs, self.channels, self.taps, self.taps
+
+    def weight(self) -> np.ndarray:
+        random = np.random.default_rng(0)
+        values = random.standard_normal(self.sizes, dtype=np.float32)
+        return np.where(random.random(values.shape) < self.density, values, np.float32(0))
+
+    def kernel(self) -> ConvKernel:
+        return self.row.kernel(self.shape, (), Body.of(identity_region([f32])))
+
+    def arrays(self, kernel: ConvKernel, weight: np.ndarray) -> list[np.ndarray]:
+        """The arguments of `kernel`."""
+        random = np.random.default_rng(1)
+        sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
+        x, y = (random.standard_normal(size, dtype=np.float32) for size in sizes)
+        return [x, kernel.pack(weight), y]
+
+
+def _planes(channels: int, size: int, rows: int) -> Planes:
+    return Planes(1, channels, size, size, rows, -(-rows * size // LINE) * LINE)
+
+
+WIDE, WIDER_K, NARROW, NARROWEST = SPARSE
+CONV = (
+    *(
+        ConvSample(DENSE, 1.0, *sizes)
+        for sizes in ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4), (512, 64, 14, 14))
+    ),
+    ConvSample(DENSE, 1.0, 16, 96, 56, 2),
+    ConvSample(DENSE, 1.0, 1024, 1024, 7, 7),
+    ConvSample(DENSE, 1.0, 32, 32, 28, 4, 3),
+    ConvSample(DENSE, 1.0, 32, 32, 14, 14, 3),
+    ConvSample(DENSE, 1.0, 128, 32, 7, 7, 3),
+    ConvSample(DENSE, 1.0, 32, 32, 56, 2, 3, 2),
+    ConvSample(DENSE, 1.0, 64, 12, 28, 4, 3),
+    ConvSample(DENSE, 1.0, 128, 12, 28, 4, 1, 2),
+    ConvSample(DENSE, 1.0, 64, 12, 14, 14, 3, 2),
+    ConvSample(WIDE, 0.5, 256, 128, 28, 4),
+    ConvSample(WIDE, 0.1, 256, 256, 28, 4),
+    ConvSample(WIDE, 0.02, 256, 256, 28, 4),
+    ConvSample(WIDER_K, 0.1, 256, 256, 14, 14),
+    ConvSample(WIDER_K, 0.3, 128, 64, 28, 4),
+    ConvSample(WIDER_K, 0.1, 96, 64, 28, 4, 3),
+    ConvSample(NARROW, 0.1, 512, 256, 14, 14),
+    ConvSample(NARROW, 0.3, 256, 64, 14, 14),
+    ConvSample(NARROWEST, 0.3, 640, 256, 7, 7),
+    ConvSample(NARROWEST, 0.1, 640, 512, 7, 7),
+    ConvSample(NARROWEST, 0.02, 640, 256, 7, 7),
+    ConvSample(NARROWEST, 0.2, 320, 128, 16, 8),
+    ConvSample(NARROWEST, 0.05, 320, 64, 14, 14),
+    ConvSample(WIDE, 0.1, 256, 64, 56, 2),
+    ConvSample(WIDE, 0.1, 768, 1024, 7, 7),
+)
