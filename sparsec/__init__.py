@@ -27,7 +27,7 @@ def compile(
     """Compile an ONNX file and load the result; `save` keeps it.
 
     `shapes` fixes inputs by name, `dims` symbolic dimensions by name; `options` are the other fields of
-    `sparsec.compiler.Options` (formats, verify). Raises the errors of `sparsec.errors`.
+    `sparsec.compiler.Options` (formats, precision, verify). Raises the errors of `sparsec.errors`.
     """
     from sparsec.compiler import Options, compile_file
     from sparsec.program import load

@@ -35,13 +35,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile. `verify` is None, "random", or inputs by name; `emit` None means what the target makes itself."""
+    """How to compile. `emit` None means what the target makes itself.
+
+    `precision` bf16 lets kernels round products, never sums, where that is faster. `verify` is None, "random", or
+    inputs by name.
+    """
 
     target: str = "host"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
     threads: int = 1
     formats: Literal["auto", "dense", "sparse"] = "auto"
+    precision: Literal["f32", "bf16"] = "f32"
     emit: str | None = None
     verify: Mapping[str, np.ndarray] | str | None = None
 
@@ -98,7 +103,7 @@ def compile_file(
     options = options or Options()
     clock = Clock(progress)
     clock.step("import")
-    target = parse_target(options.target)
+    target = parse_target(options.target, options.precision)
     emit = options.emit or target.default_emit
     target.check_emit(emit)
     output = output or Path(path.stem + _SUFFIXES[emit])
@@ -122,7 +127,7 @@ def compile_file(
         clock.step("generate code and link")
         built.parent.mkdir()
         target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
-        comparisons = _verify(built, references, clock)
+        comparisons = _verify(built, references, target.precision, clock)
         output.parent.mkdir(parents=True, exist_ok=True)
         for file in sorted(built.parent.iterdir()):  # the header before the library that it describes
             file.replace(output.parent / file.name)
@@ -188,7 +193,7 @@ def _reference_port(name: str, type_) -> Port:
     return Port(name, type_.dtype.name, type_.static_shape)
 
 
-def _verify(built: Path, references: tuple[dict, dict], clock: Clock) -> list[verify.Comparison]:
+def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: Clock) -> list[verify.Comparison]:
     inputs, expected = references
     if not expected:
         return []
@@ -197,7 +202,7 @@ def _verify(built: Path, references: tuple[dict, dict], clock: Clock) -> list[ve
     comparisons = [
         comparison
         for name, values in expected.items()
-        for comparison in verify.compare(outputs, values, name, verify.LONG_SUMS_TOLERANCE)
+        for comparison in verify.compare(outputs, values, name, verify.tolerance(precision))
     ]
     verify.check(comparisons)
     return comparisons
@@ -216,6 +221,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         "sparsec": __version__,
         "model": model.name,
         "target": target.name,
+        "precision": target.precision,
         "isas": [isa.name for isa in target.isas],
         "threads": scheduled.plan.threads,
         "arena_bytes": scheduled.plan.arena_bytes,

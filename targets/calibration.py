@@ -11,7 +11,7 @@ import numpy as np
 from sparsec.targets.cost import Caches, CostModel
 from sparsec.targets.isa import Isa
 from sparsec.targets.jit import Jit
-from sparsec.targets.samples import FAMILIES, Sample
+from sparsec.targets.samples import Sample, families
 from sparsec.targets.timing import Flusher, Timed
 
 ROUNDS, EACH = 5, 3  # of each kernel, alternating with the others: the smallest time of all counts
@@ -45,8 +45,9 @@ def calibrate(isa: Isa, caches: Caches, progress: Progress = lambda *_: None) ->
     """Measures and fits all families of kernels, in a few seconds."""
     nanoseconds: dict[str, float] = {}
     errors: list[Error] = []
-    total = len(FAMILIES) * (ROUNDS + 1)
-    for index, (family, samples) in enumerate(FAMILIES.items()):
+    wanted = families(isa)
+    total = len(wanted) * (ROUNDS + 1)
+    for index, (family, samples) in enumerate(wanted.items()):
 
         def report(rounds: int, what: str = family, before: int = index * (ROUNDS + 1)) -> None:
             progress(f"measure {what} kernels", before + rounds, total)
@@ -62,7 +63,7 @@ def fingerprint(isa: Isa, caches: Caches) -> str:
 
     Weights without non-zeros tell the names of all events, and counts that depend on sizes alone.
     """
-    return repr([(sample, _events(sample, isa, caches)) for samples in FAMILIES.values() for sample in samples])
+    return repr([(sample, _events(sample, isa, caches)) for samples in families(isa).values() for sample in samples])
 
 
 def _events(sample: Sample, isa: Isa, caches: Caches) -> dict[str, float]:

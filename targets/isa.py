@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
 
 import llvmlite.binding as llvm
 
@@ -14,7 +17,8 @@ class Isa:
     `lanes` is the number of f32 values in a vector, `registers` how many vectors a kernel may keep alive.
     `masked_memory` and `gather` say whether such loads are instructions, `masked_arithmetic` whether any instruction
     can leave lanes alone for free, `fma` whether a multiply-add is one (fused for sure but on relaxed wasm), `half`
-    whether f16 ↔ f32 is one. `index_bits` is the width of addresses.
+    whether f16 ↔ f32 is one. `bf16_dot` says whether products of bf16 pairs are added to f32 sums by one instruction,
+    `tiles` whether there are Intel's AMX tiles of bf16. `index_bits` is the width of addresses.
     """
 
     name: str
@@ -28,6 +32,8 @@ class Isa:
     gather: bool = False
     fma: bool = True
     half: bool = True
+    bf16_dot: bool = False
+    tiles: bool = False
     index_bits: int = 64
 
     @property
@@ -71,11 +77,24 @@ NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
 WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 13, fma=False, half=False, index_bits=32)
 WASM_RELAXED = replace(WASM, name="wasm-relaxed", features=f"{_WASM_FEATURES},+relaxed-simd", fma=True)
 
+# Refinements that only artifacts of bf16 precision carry; all of AVX-512's code runs on them.
+AVX512_BF16 = replace(AVX512, name="avx512-bf16", features=f"{AVX512.features},+avx512bf16", bf16_dot=True)
+AVX512_AMX = replace(AVX512_BF16, name="avx512-amx", features=f"{AVX512_BF16.features},+amx-tile,+amx-bf16", tiles=True)
+
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, WASM, WASM_RELAXED)}
+
+BF16_ISAS = {isa.name: isa for isa in (AVX512_AMX, AVX512_BF16)}
+
+Precision = Literal["f32", "bf16"]
+"""What products may be rounded to: f32, as the model says, or bf16 where that is faster. Sums are f32."""
 
 # The features that x86-64-v4 and x86-64-v3 add and that kernels use.
 _AVX2_NEEDS = {"avx2", "fma", "f16c", "bmi2", "lzcnt", "movbe"}
 _AVX512_NEEDS = {*_AVX2_NEEDS, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+_BF16_NEEDS = {*_AVX512_NEEDS, "avx512bf16"}
+_AMX_NEEDS = {*_BF16_NEEDS, "amx-tile", "amx-bf16"}
 
 
 def refine(isa: Isa, cpu: str = "", features: tuple[str, ...] = ()) -> Isa:
@@ -84,10 +103,20 @@ def refine(isa: Isa, cpu: str = "", features: tuple[str, ...] = ()) -> Isa:
     return replace(isa, cpu=cpu or isa.cpu, features=joined)
 
 
-def host_isas() -> tuple[Isa, ...]:
-    """The x86 instruction sets that this machine runs, widest first; empty on other machines."""
+def host_isas(precision: Precision = "f32") -> tuple[Isa, ...]:
+    """The x86 instruction sets that this machine runs at `precision`, best first; empty on other machines."""
     if not llvm.get_process_triple().startswith("x86_64"):
         return ()
     features = {name for name, present in llvm.get_host_cpu_features().items() if present}
     needs = ((AVX512, _AVX512_NEEDS), (AVX2, _AVX2_NEEDS))
-    return tuple(isa for isa, needed in needs if needed <= features)
+    if precision == "bf16":
+        needs = ((AVX512_AMX, _AMX_NEEDS), (AVX512_BF16, _BF16_NEEDS), *needs)
+    found = tuple(isa for isa, needed in needs if needed <= features)
+    return found if not found or not found[0].tiles or tiles_allowed() else found[1:]
+
+
+@cache
+def tiles_allowed() -> bool:
+    """Asks Linux for the tile registers of AMX, once for this process, as code that uses them needs it."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0

@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from sparsec.targets.codegen import optimised
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import Isa, tiles_allowed
 from sparsec.targets.kernels.base import Kernel
 
 ALIGNMENT = 64
@@ -37,6 +37,8 @@ class Jit:
 
     def __init__(self, kernels: Sequence[Kernel], isa: Isa) -> None:
         self._isa = isa
+        if isa.tiles and not tiles_allowed():
+            raise OSError(f"Linux does not let this process use the tiles of {isa.name}")
         # MCJIT owns the module and the machine from here on, and frees them with itself.
         with optimised(kernels, isa, jit=True) as (module, machine):
             self._engine = llvm.create_mcjit_compiler(module, machine)

@@ -12,7 +12,7 @@ from sparsec.ir import Panel, PanelAttr, node_name
 from sparsec.target import Candidate, Plan, Target
 from sparsec.targets import codegen
 from sparsec.targets.cost import CostModel
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.table import candidates_of, family_of
@@ -25,8 +25,8 @@ TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.em
 class NativeTarget(Target):
     """A CPU (or WebAssembly) with one or more instruction sets, best first, that share layouts and weights."""
 
-    def __init__(self, name: str, isas: Sequence[Isa], cost: CostModel):
-        self.name, self.isas, self.cost = name, tuple(isas), cost
+    def __init__(self, name: str, isas: Sequence[Isa], cost: CostModel, precision: Precision = "f32"):
+        self.name, self.isas, self.cost, self.precision = name, tuple(isas), cost, precision
 
     def panel(self, height: int, width: int) -> PanelAttr | None:
         if height * width == 1:

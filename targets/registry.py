@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparsec.errors import TargetError, UsageError
 from sparsec.targets.arm import arm
+from sparsec.targets.isa import Precision
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.wasm import wasm
 from sparsec.targets.x86 import host, x86
@@ -19,15 +20,18 @@ TARGETS = {
 }
 
 
-def parse_target(text: str) -> NativeTarget:
-    """The target that `name[:cpu][+feature...]` means. Raises UsageError, or TargetError where it cannot be had."""
+def parse_target(text: str, precision: Precision = "f32") -> NativeTarget:
+    """The target that `name[:cpu][+feature...]` means, with kernels of `precision`.
+
+    Raises UsageError, or TargetError where the target cannot be had.
+    """
     head, *features = text.split("+")
     name, _, cpu = head.partition(":")
     if name == "cuda":
         raise TargetError("this version of sparsec has no cuda back end")
     if name not in _MAKERS:
         raise UsageError(f"no target called {name!r}: use one of {', '.join(_MAKERS)}")
-    return _MAKERS[name](text, cpu, tuple(f"+{feature}" for feature in features))
+    return _MAKERS[name](text, cpu, tuple(f"+{feature}" for feature in features), precision)
 
 
 __all__ = ["TARGETS", "NativeTarget", "parse_target"]

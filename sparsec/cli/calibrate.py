@@ -11,7 +11,7 @@ from sparsec.cli import options
 from sparsec.errors import TargetError, UsageError
 from sparsec.targets.calibration import Calibration, calibrate
 from sparsec.targets.cost import host_caches, machine_key, save
-from sparsec.targets.isa import ISAS, Isa, host_isas
+from sparsec.targets.isa import BF16_ISAS, ISAS, Isa, host_isas
 
 
 @click.command("calibrate")
@@ -47,9 +47,10 @@ def command(target, as_python, as_json) -> None:
 
 def _isas(target: str) -> tuple[Isa, ...]:
     """What to measure. UsageError for a name that there is not, TargetError where it does not run here."""
-    here, wanted = host_isas(), {"host": host_isas()[:1], "x86": host_isas()}
-    if target not in (*wanted, *ISAS, "arm"):
-        raise UsageError(f"no target or ISA called {target!r}: use host, x86 or one of {', '.join(ISAS)}")
+    here, wanted = host_isas("bf16"), {"host": host_isas()[:1], "x86": host_isas()}
+    names = (*ISAS, *BF16_ISAS)
+    if target not in (*wanted, *names, "arm"):
+        raise UsageError(f"no target or ISA called {target!r}: use host, x86 or one of {', '.join(names)}")
     isas = wanted.get(target, tuple(isa for isa in here if isa.name == target))
     if not isas:
         raise TargetError(f"{target} does not run on this machine, so its costs cannot be measured here")

@@ -26,15 +26,15 @@ class _Compile(click.Command):
 @options.shape_options
 @click.option("--emit", type=click.Choice(EMITS), help="Kind of output; default: so, or wasm for wasm targets.")
 @click.option("--formats", type=click.Choice(["auto", "dense", "sparse"]), default="auto", show_default=True)
+@options.precision
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of one run.")
+@click.option("--tuned", type=click.Path(path_type=Path), metavar="CACHE", help="Times that `sparsec tune` measured.")
 @click.option("--verify", metavar="[INPUTS.npz]", help="Compare with the reference, on these inputs or on random ones.")
 @options.as_json
-def command(model, target, output, shapes, dims, emit, formats, threads, verify, as_json) -> None:
+def command(model, target, output, shapes, dims, emit, formats, precision, threads, tuned, verify, as_json) -> None:
     """Compile an ONNX MODEL to a library (with a C header), an object, WebAssembly, or a stage of its IR."""
     inputs = verify if verify in (None, "random") else arrays.load(Path(verify), [".npz"])
-    settings = Options(
-        target=target, shapes=shapes, dims=dims, threads=threads, formats=formats, emit=emit, verify=inputs
-    )
+    settings = Options(target, shapes, dims, threads, formats, precision, emit, inputs, tuned)
     with options.progress() as progress:
         result = compile_file(model, output, settings, progress)
     if as_json:

@@ -19,6 +19,13 @@ stderr = Console(stderr=True)
 stdout = Console(width=None if Console().is_terminal else 100)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+precision = click.option(
+    "--precision",
+    type=click.Choice(["f32", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="bf16 lets kernels round products to bf16 (sums stay f32) where that is faster; --verify shows the error.",
+)
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
 

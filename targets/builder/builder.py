@@ -94,6 +94,11 @@ class Builder(Memory):
         call = llvm.CallIntrinsicOp(self.type(element, lanes), name, [x.ir for x in operands], [], [])
         return Value(self, call.results, element, lanes)
 
+    def call_effect(self, name: str, operands: Sequence[Value | Ref]) -> None:
+        """Calls an LLVM intrinsic that gives nothing, on values and on the addresses of references."""
+        values = [x.address() if isinstance(x, Ref) else x.ir for x in operands]
+        llvm.CallIntrinsicOp(None, name, values, [], [])
+
     def keep_order(self) -> None:
         """Memory is not accessed across this point. LLVM's scheduler would hoist all loads of long straight code, and
         spill what they load.

@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { STATE = 8 /* the word of XCR0 */, TILES = 0x60000 /* its bits for AMX */ };
 
 static uint32_t enabled_state(void) {
     uint32_t low, high;
@@ -16,10 +20,19 @@ static uint32_t enabled_state(void) {
 static void read_cpu(uint32_t has[CPU_WORDS]) {
     enum { OSXSAVE = 1u << 27 };
     uint32_t a, b, unused;
-    if (__get_cpuid(1, &a, &b, &has[0], &has[1]) && (has[0] & OSXSAVE)) has[8] = enabled_state();
+    if (__get_cpuid(1, &a, &b, &has[0], &has[1]) && (has[0] & OSXSAVE)) has[STATE] = enabled_state();
     if (__get_cpuid_count(7, 0, &a, &has[2], &has[3], &has[4]) && a >= 1)
         __get_cpuid_count(7, 1, &has[5], &b, &unused, &has[6]);
     __get_cpuid(0x80000001, &a, &b, &has[7], &unused);
+}
+
+/* Linux saves the tiles only of processes that ask for them, once. Where it refuses, they count as absent. */
+static void ask_for_tiles(uint32_t has[CPU_WORDS]) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    uint32_t needed = 0;
+    for (int32_t i = 0; i < SPARSEC_ISAS; i++) needed |= isas[i].needs[STATE];
+    if ((needed & has[STATE] & TILES) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) != 0)
+        has[STATE] &= ~(uint32_t)TILES;
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
@@ -30,15 +43,20 @@ static void read_cpu(uint32_t has[CPU_WORDS]) {
     has[1] = (uint32_t)getauxval(AT_HWCAP2);
 }
 
+static void ask_for_tiles(uint32_t has[CPU_WORDS]) { (void)has; }
+
 #else
 
 static void read_cpu(uint32_t has[CPU_WORDS]) { (void)has; }
+
+static void ask_for_tiles(uint32_t has[CPU_WORDS]) { (void)has; }
 
 #endif
 
 static uint32_t detect_isas(void) {
     uint32_t has[CPU_WORDS] = {0}, usable = 0;
     read_cpu(has);
+    ask_for_tiles(has);
     for (int32_t i = 0; i < SPARSEC_ISAS; i++) {
         int fits = 1;
         for (int32_t word = 0; word < CPU_WORDS; word++) fits &= (has[word] & isas[i].needs[word]) == isas[i].needs[word];

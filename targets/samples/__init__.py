@@ -13,6 +13,7 @@ import numpy as np
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.samples.bf16 import CONV_BF16
 from sparsec.targets.samples.conv import CONV
 from sparsec.targets.samples.linear import LINEAR
 
@@ -45,5 +46,12 @@ class Sample(Protocol):
 
 
 FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR}
+BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16}
 
-__all__ = ["FAMILIES", "Counted", "Sample"]
+
+def families(isa: Isa) -> Mapping[str, Sequence[Sample]]:
+    """What is measured for `isa`: kernels of bf16 only where it is for them."""
+    return {**FAMILIES, **BF16_FAMILIES} if isa.bf16_dot else FAMILIES
+
+
+__all__ = ["BF16_FAMILIES", "FAMILIES", "Counted", "Sample", "families"]

@@ -103,7 +103,7 @@ class ConvKernel(Kernel):
             if not self.shape.direct and not shifts:
                 b.memset(scratch, 0, self.scratch)
             with self._panels(b, begin, end) as (panel, *parts), self._groups(b, *parts) as (group, low, high):
-                image, panel = _divide(panel, self.shape.target.panels, self.shape.target.images)
+                image, panel = divide(panel, self.shape.target.panels, self.shape.target.images)
                 output = Output(b, self, extras, target, image, panel, group)
                 with b.loop(0, self.blocks) as block:
                     channels = self._channels(b, block)
@@ -268,7 +268,7 @@ class Output:
             yield column + (row * self.kernel.shape.target.stride + vector * self.b.isa.lanes), count
 
 
-def _divide(flat: Index, size: int, count: int) -> tuple[Index, Index]:
+def divide(flat: Index, size: int, count: int) -> tuple[Index, Index]:
     """Quotient and remainder of `flat`, which is below count * size."""
     if count == 1:
         return 0, flat

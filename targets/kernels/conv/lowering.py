@@ -15,7 +15,7 @@ from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
-from sparsec.targets.kernels.conv.table import DENSE, ROWS
+from sparsec.targets.kernels.conv.table import BF16_ROWS, DENSE, ROWS
 from sparsec.targets.kernels.region import Body, element
 from sparsec.weights import WeightStore
 
@@ -40,7 +40,8 @@ def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]
     weight, shape = op.rhs.owner, ConvShape.of(op)
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
     array, body = weights[weight.key], Body.of(op.epilogue)
-    rows = [row for row in ROWS.values() if row.fits(shape)]
+    offered = {**ROWS, **BF16_ROWS} if target.precision == "bf16" else ROWS
+    rows = [row for row in offered.values() if row.fits(shape)]
     found = [_candidate(row.kernel(shape, (), body), row, array, target) for row in rows]
     return sorted(found, key=lambda candidate: candidate.seconds)
 
@@ -57,7 +58,8 @@ def _candidate(kernel: ConvKernel, row: Row, weight: np.ndarray, target: Any) ->
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     chosen = op.attributes.get(KERNEL)
-    return [call(op, weights, ROWS[chosen.data] if chosen is not None else DENSE)]  # type: ignore[attr-defined]
+    rows = {**ROWS, **BF16_ROWS}
+    return [call(op, weights, rows[chosen.data] if chosen is not None else DENSE)]  # type: ignore[attr-defined]
 
 
 def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:

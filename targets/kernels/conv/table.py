@@ -1,6 +1,8 @@
 """The rows of the kernel table for convolutions; a new one is an entry here, tested and measured like all others."""
 
+from sparsec.targets.kernels.conv.bf16 import Bf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
+from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import SparseRow
 
@@ -10,4 +12,7 @@ DENSE = DenseRow(128)
 SPARSE = (SparseRow(64, 128), SparseRow(96, 128), SparseRow(128, 80), SparseRow(160, 64))
 ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *SPARSE)}
 
-__all__ = ["DENSE", "ROWS", "SPARSE"]
+BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP),)}
+"""Rows that round products to bf16, for compilations that allow it."""
+
+__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE"]

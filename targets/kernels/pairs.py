@@ -1,0 +1,45 @@
+"""bf16 in pairs along K: two neighbours of a sum in 32 bits, the earlier one low, as vdpbf16ps and AMX read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparsec.targets.builder import Builder, Value
+
+
+def pair(b: Builder, low: Value, high: Value) -> Value:
+    """Lanes of i32 from two vectors of f32, rounded to nearest even."""
+    lanes = low.lanes or 1
+    if b.isa.bf16_dot and lanes == 16:
+        both = b.call_intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", [high, low], "bf16", 32)
+        words = b.permute(b.bitcast(both, "i16"), [lane + 16 * side for lane in range(16) for side in (0, 1)])
+        return b.bitcast(words, "i32")
+    low_bits, high_bits = (b.convert(b.bitcast(b.convert(x, "bf16"), "u16"), "u32") for x in (low, high))
+    return b.bitcast(low_bits | (high_bits << 16), "i32")
+
+
+def dot(b: Builder, x: Value, y: Value, sums: Value) -> Value:
+    """sums + x · y of pairs, lane by lane; without an instruction for it, two multiply-adds on widened elements."""
+    if b.isa.bf16_dot and sums.lanes == 16:
+        operands = [sums, b.bitcast(x, "bf16"), b.bitcast(y, "bf16")]
+        return b.call_intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", operands, "f32", 16)
+    for left, right in zip(widen(b, x), widen(b, y), strict=True):
+        sums = b.fma(left, right, sums)
+    return sums
+
+
+def widen(b: Builder, x: Value) -> tuple[Value, Value]:
+    """The low and the high elements of pairs as f32."""
+    return b.bitcast(x << 16, "f32"), b.bitcast(x & -0x10000, "f32")
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    """f32 as the bits of bf16, rounded to nearest even; NaN stays NaN."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    near = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    return np.where(np.isnan(array), np.uint16(0x7FC0), near)
+
+
+def as_f32(bits: np.ndarray) -> np.ndarray:
+    """The values of bf16 bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -1,0 +1,118 @@
+"""Kernels of bf16 on every ISA: over edge shapes, against the meaning of the op on operands rounded to bf16."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conv_cases import KINDS, Shape, case, lowering
+from kernel_runner import run_kernels
+from op_runner import memory
+from xdsl.dialects.builtin import f32
+
+from sparsec.interpreter import logical
+from sparsec.ir import ConvOp, type_of
+from sparsec.ir.scalar import region
+from sparsec.targets.isa import BF16_ISAS, ISAS, host_isas
+from sparsec.targets.jit import Jit
+from sparsec.targets.kernels.conv.shape import ConvShape
+from sparsec.targets.kernels.conv.table import BF16_ROWS
+from sparsec.targets.kernels.pairs import as_f32, rounded
+
+every_row = pytest.mark.parametrize("row", BF16_ROWS.values(), ids=BF16_ROWS)
+every_isa = pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
+
+# Operands are rounded alike, so that what is left is the order of sums, and that AMX and vdpbf16ps round each step.
+RTOL, ATOL = 1e-5, 4e-6
+
+
+def check(row, cases, isa):
+    """Each case with operands of bf16: what the kernel gives is what the interpreter gives."""
+    fitting = [made for made in cases if row.fits(ConvShape.of(made.op))]
+    calls, runs = [], []
+    for made in fitting:
+        made.arrays = [as_f32(rounded(array)) for array in made.arrays]
+        (call,) = lowering(row)(made.op, made.weights)
+        calls.append(call)
+        runs.append((call.kernel, memory(made, call)))
+    for made, call, after in zip(fitting, calls, run_kernels(runs, isa, flush=range(9)) if runs else [], strict=True):
+        have = logical(after[-1], type_of(call.arguments[-1]))
+        depth = made.arrays[1][0].size
+        (want,) = made.expected()
+        np.testing.assert_allclose(have, want, RTOL, ATOL * depth**0.5, err_msg=f"{call.kernel.name} {made.label}")
+
+
+@every_isa
+@every_row
+@pytest.mark.parametrize("shapes", KINDS.values(), ids=KINDS)
+def test_shapes(isa, row, shapes):
+    check(row, [case(shape) for shape in shapes], isa)
+
+
+# Several blocks of outputs, the last of 16 and of fewer; taps that are unfolded, and taps with phases.
+WIDE = [Shape(70, outputs, (6, 9)) for outputs in (15, 16, 31, 32, 33, 48, 65)]
+PHASES = [
+    Shape(40, 40, (12, 17), (3, 3), (2, 2), pads=(1, 1, 1, 1)),
+    Shape(34, 20, (13, 13), (5, 5), (3, 2), (2, 1), (2, 2, 2, 2)),
+    Shape(33, 20, (13, 13), (3, 3), (4, 3), (2, 3), (2, 3, 2, 3)),
+    Shape(33, 20, (9, 5), (2, 7), (1, 1), pads=(0, 6, 1, 6), batch=2),
+    Shape(3, 20, (9, 3), (3, 7), (1, 2), pads=(1, 3, 1, 3)),
+    Shape(2, 20, (3, 2), (3, 9), pads=(1, 4, 1, 4)),
+]
+
+
+@every_isa
+@every_row
+@pytest.mark.parametrize("shapes", [WIDE, PHASES], ids=["wide", "phases"])
+def test_blocks_and_phases(isa, row, shapes):
+    check(row, [case(shape) for shape in shapes], isa)
+
+
+@every_isa
+@every_row
+def test_epilogues(isa, row):
+    body = region([f32] * 4, lambda x, scale, bias, residual: (x * scale + bias).max(0.0) + residual)
+    random = np.random.default_rng(3)
+    cases = []
+    for shape in (Shape(40, 35, (7, 9), batch=2), Shape(40, 35, (6, 6), (3, 3), pads=(1, 1, 1, 1), batch=2)):
+        sizes = (), (shape.outputs, 1, 1), case(shape).expected()[0].shape
+        extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
+        cases.append(case(shape, extras, body.clone()))
+    check(row, cases, isa)
+
+
+@pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)
+@every_row
+def test_chunks_in_any_grouping(isa, row):
+    """Ranges of chunks, as threads get them, give what all chunks at once give."""
+    for shape in (Shape(70, 400, (3, 5)), Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2)):
+        made = case(shape)
+        (one,) = lowering(row)(made.op, made.weights)
+        assert one.kernel.chunks > 4
+        whole, pieces = ([array.copy() for array in memory(made, one)] for _ in range(2))
+        jit = Jit([one.kernel], isa)
+        jit(one.kernel, whole)
+        for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
+            jit(one.kernel, pieces, begin, end)
+        np.testing.assert_array_equal(pieces[-1], whole[-1])
+
+
+@every_row
+@pytest.mark.parametrize("size", [(3, 5), (16, 64)])
+def test_what_is_not_finite_stays_so(row, size):
+    """NaN and infinities of a channel reach all outputs that read it, and nothing else."""
+    made = case(Shape(64, 8, size))
+    assert isinstance(made.op, ConvOp)
+    for value in (np.nan, np.inf):
+        made.arrays[0][0, 1, 0, 2] = value
+        (one,) = lowering(row)(made.op, made.weights)
+        for isa in host_isas("bf16"):
+            (after,) = run_kernels([(one.kernel, memory(made, one))], isa)
+            have = logical(after[-1], type_of(made.op.result))
+            with np.errstate(invalid="ignore"):
+                np.testing.assert_array_equal(np.isfinite(have), np.isfinite(made.expected()[0]))
+
+
+def test_rounding_is_to_nearest_even():
+    values = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -(1 + 2**-8), np.inf, 3e38], np.float32)
+    np.testing.assert_array_equal(as_f32(rounded(values))[:5], [1, 1 + 2**-6, 1 + 2**-7, -1, np.inf])
+    assert np.isnan(as_f32(rounded(np.array([np.nan], np.float32)))).all()
