@@ -1,5 +1,5 @@
 """Linear layers: dense, sparse, and of one token."""
 
-from sparsec.targets.kernels.linear.lowering import accepts, candidates, lower, takes_panels
+from sparsec.targets.kernels.linear.lowering import accepts, candidates, lower, takes_panels, ways
 
-__all__ = ["accepts", "candidates", "lower", "takes_panels"]
+__all__ = ["accepts", "candidates", "lower", "takes_panels", "ways"]

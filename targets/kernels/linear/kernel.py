@@ -25,6 +25,11 @@ class LinearKernel(Kernel):
     sparse = True
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """What tells this kernel from others of its class for the same layer; tuning searches over them."""
+        return {}
+
+    @property
     @abstractmethod
     def layout(self) -> str:
         """Names the order of the packed weights: equal names, equal bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -12,11 +13,13 @@ from xdsl.ir import Operation
 from sparsec.ir import Contraction, ConvOp, Format, Level, MatmulOp, WeightOp, type_of
 from sparsec.ir.ops import KERNEL, values
 from sparsec.target import Candidate
+from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import kernels
+from sparsec.targets.kernels.linear.table import kernels, variants
 from sparsec.targets.kernels.region import element
+from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
 
 
@@ -38,18 +41,27 @@ def takes_panels(op: Operation) -> bool:
 
 
 def candidates(op: Operation, weights: WeightStore, target: Any) -> list[Candidate]:
-    """The dense kernel and the sparse ones, by predicted time on the target's best instruction set."""
+    """The dense kernel and the sparse ones, and others that were measured, best first."""
+    return ways_of.candidates(ways(op, weights, target), target)
+
+
+def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
+    """Every kernel that runs `op`: those of the table first, then the variants that tuning may choose."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
-    matrix = _matrix(op, weights)
-    found = [_candidate(kernel, matrix, _turned(op), target) for kernel in _kernels(op)]
-    return sorted(found, key=lambda candidate: candidate.seconds)
+    matrix, table = _matrix(op, weights), _kernels(op)
+    names = {kernel.name for kernel in table}
+    found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants))}
+    return [
+        Way(name, _format(kernel, _turned(op)), kernel, matrix, type(kernel).__name__, kernel.sizes, name in names)
+        for name, kernel in found.items()
+    ]
 
 
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
-    rows = {kernel.name: kernel for kernel in reversed(_kernels(op))}
     chosen = op.attributes.get(KERNEL)
+    rows = {kernel.name: kernel for kernel in (*_kernels(op, variants), *_kernels(op))}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
@@ -59,27 +71,18 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     return [Call(kernel, arguments, (len(arguments) - 1,))]
 
 
-def _candidate(kernel: LinearKernel, matrix: np.ndarray, turned: bool, target: Any) -> Candidate:
-    events = kernel.events(target.isas[0], target.cost.caches, matrix)
-    parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
-    seconds = sum(parts.values())
-    most = max(parts, key=lambda name: parts[name])
-    reason = f"{parts[most] / seconds:.0%} of the time is {most}" if seconds else ""
-    return Candidate(kernel.name, _format(kernel, turned), seconds, reason)
-
-
 def _format(kernel: LinearKernel, turned: bool) -> Format:
     """Which weights are stored, as levels of [M, K], or of [K, M]."""
     m, k = (1, 0) if turned else (0, 1)
     return Format((Level(m, "dense"), Level(k, "compressed" if kernel.sparse else "dense")))
 
 
-def _kernels(op: Contraction) -> list[LinearKernel]:
-    """Every kernel that runs `op`."""
+def _kernels(op: Contraction, table: Callable[..., list[LinearKernel]] = kernels) -> list[LinearKernel]:
+    """Every kernel of `table` that runs `op`."""
     shape = type_of(op.result).static_shape
     axis = 1 if isinstance(op, ConvOp) else len(shape) - 1
     k = type_of(op.lhs).static_shape[1 if isinstance(op, ConvOp) else -1]
-    return kernels(prod(shape[:axis]), shape[axis], k, epilogue_of(op, axis))
+    return table(prod(shape[:axis]), shape[axis], k, epilogue_of(op, axis))
 
 
 def _turned(op: Contraction) -> bool:
@@ -101,4 +104,4 @@ def _one_pixel(op: ConvOp) -> bool:
     return op.groups.value.data == 1 and all(dim == 1 for dim in spatial) and not any(values(op.pads))
 
 
-__all__ = ["accepts", "candidates", "lower", "takes_panels"]
+__all__ = ["accepts", "candidates", "lower", "takes_panels", "ways"]

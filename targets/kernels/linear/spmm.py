@@ -8,6 +8,7 @@ At the end the sums are turned back and pass the epilogue. The weight stream is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.shape import tiles
-from sparsec.targets.kernels.conv.sparse import pack_sparse
+from sparsec.targets.kernels.conv.stream import accumulate, pack_stream, walk
 from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 from sparsec.targets.kernels.transpose import COLUMNS, block_rows, columns_of
 
@@ -34,6 +35,10 @@ class LinearSpmm(LinearKernel):
     @property
     def name(self) -> str:
         return f"spmm_f32_csr_t{self.width}k{self.depth}"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"width": self.width, "depth": self.depth}
 
     @property
     def panels(self) -> int:
@@ -69,7 +74,7 @@ class LinearSpmm(LinearKernel):
         return f"csr_t{self.stride}k{self.depth}p{self.parts}"
 
     def pack(self, w: np.ndarray) -> np.ndarray:
-        return pack_sparse(w, 1, self.depth, self.stride, self.parts)
+        return pack_stream(w, 1, 1, 4 * self.stride * np.arange(self.depth), self.parts)
 
     def events(self, isa: Isa, caches: Caches, w: np.ndarray) -> dict[str, float]:
         counts = np.add.reduceat(w != 0, np.arange(0, self.k, self.depth), axis=1, dtype=np.int32)
@@ -152,7 +157,8 @@ class _Work:
             with b.loop(0, tile.repeats) as repeat, b.loop(*self.span) as part:
                 column = repeat * (tile.vectors * b.isa.lanes) + tile.start
                 place = b.convert(b.load(self.w, block * kernel.parts + part), "index")
-                self._part((self.w.view("i8") + place).view("i32"), column, tile.vectors)
+                visit = partial(self._row, column=column, vectors=tile.vectors)
+                walk(b, (self.w.view("i8") + place).view("i32"), 1, visit)
 
     def _turn(self, source: Ref, count: int, depth: int) -> None:
         """Brings a block of x from [tokens][depth] to [depth][tokens]; tokens that do not exist become zero."""
@@ -177,29 +183,11 @@ class _Work:
         if whole < count:
             strip(whole, count - whole)
 
-    def _part(self, stream: Ref, column: Index, vectors: int) -> None:
-        """The runs of one block and part: see `pack_sparse`."""
-        b = self.b
-        runs = b.convert(b.load(stream), "index")
-        place = [b.constant(1)]
-        with b.loop(0, runs, carry=place):
-            count, rows = (b.convert(b.load(stream, place[0] + i), "index") for i in range(2))
-            inner = [place[0] + 2]
-            with b.loop(0, rows, carry=inner):
-                self._row(stream + inner[0], count, column, vectors)
-                inner[0] = inner[0] + (count * 2 + 1)
-            place[0] = inner[0]
-
     def _row(self, row: Ref, count: Value, column: Index, vectors: int) -> None:
         b, lanes = self.b, self.b.isa.lanes
         target = self.sums + (b.convert(b.load(row), "index") * self.kernel.stride + column)
-        operand = (self.turned + column).view("i8")
         sums = [b.vload(target, v * lanes) for v in range(vectors)]
-        with b.loop(0, count, carry=sums) as i:
-            offset = b.convert(b.load(row, i * 2 + 1), "index")
-            value = b.broadcast(b.load(row.view("f32"), i * 2 + 2))
-            source = (operand + offset).view("f32")
-            sums[:] = [b.fma(b.vload(source, v * lanes), value, total) for v, total in enumerate(sums)]
+        accumulate(b, row, 1, count, (self.turned + column).view("i8"), [v * lanes for v in range(vectors)], sums)
         for v, total in enumerate(sums):
             b.vstore(total, target, v * lanes)
 

@@ -12,6 +12,7 @@ from sparsec.targets.kernels.linear.spmm import LinearSpmm
 # deep block less per sum. On 128 × 768 × 768 with 10 % of the weights both take 0.27 of the dense time; the inner loop
 # alone is bound by loads to 53 % of FMA peak with 4 vectors of AVX-512, 63 % with 8, 71 % with 16.
 SPMM = ((64, 128), (128, 64))
+WIDTHS, DEPTHS = (32, 64, 96, 128, 192), (32, 64, 128, 256)  # what tuning tries
 
 
 def kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
@@ -24,3 +25,10 @@ def kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKerne
     if tokens >= MOST_TOKENS:
         found += [LinearSpmm(tokens, m, k, epilogue, width, depth) for width, depth in SPMM]
     return found
+
+
+def variants(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
+    """Kernels beside those of the table that tuning may choose."""
+    if tokens < MOST_TOKENS or not m * k:
+        return []
+    return [LinearSpmm(tokens, m, k, epilogue, width, depth) for width in WIDTHS for depth in DEPTHS]

@@ -1,0 +1,122 @@
+"""Whether kernels that were faster alone are so in the whole model, and the whole with them.
+
+Two artifacts run in turn: one with the cost model's choice, one with the measured one. Where a layer is not faster in
+its place, the cache is told, and the layer goes back to the default; if the whole is slower, all layers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sparsec import verify
+from sparsec.bench import measure
+from sparsec.compiler import Options, compile_file
+from sparsec.program import Program, load
+from sparsec.targets.kernels.ways import Way
+from sparsec.targets.measured import Measured, Time
+from sparsec.tune.outcome import Outcome, Override
+from sparsec.tune.search import Search
+
+PROFILES = 25  # runs of each artifact whose steps are timed: the smallest counts
+SECONDS = 10.0  # of runs of both
+SLOWER = "the whole model was slower with it"
+
+
+class Proof:
+    """Compares the default choice of a model with the one that `measured` asks for."""
+
+    def __init__(
+        self,
+        model: Path,
+        options: Options,
+        measured: Measured,
+        searches: list[Search],
+        folder: Path,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self._model, self._options, self._measured = model, options, measured
+        self._searches, self._folder, self._progress = searches, folder, progress
+
+    def settle(self, outcome: Outcome) -> None:
+        """Fills in what the whole model says; the cache then holds only choices that pay."""
+        default = self._compiled("default", None)
+        tuned = self._compiled("tuned", self._measured.path if self._measured.rows else None)
+        inputs = verify.random_inputs(default.inputs)
+        tolerance = verify.tolerance(self._options.precision)
+        verify.check(verify.compare(tuned.run(**inputs), default.run(**inputs), "the default kernels", tolerance))
+        changed = self._changed(default, tuned)
+        if not changed:
+            return
+        kept = self._compare_steps(default, tuned, inputs, changed)
+        if len(kept) < len(changed):
+            tuned = self._compiled("kept", self._measured.path)
+        self._progress("compare the whole models", 0, 0)
+        ours, theirs = measure(
+            {"tuned": lambda: tuned.run(**inputs), "default": lambda: default.run(**inputs)}, SECONDS
+        )
+        outcome.default_ms, outcome.tuned_ms = theirs.median * 1e3, ours.median * 1e3
+        outcome.ratio = ours.speedup_over(theirs)
+        if outcome.ratio < 1:
+            for _, _, after in kept:
+                self._measured.add(after.key, after.row, Time(None, "model", SLOWER))
+            outcome.ratio, outcome.tuned_ms = 1.0, outcome.default_ms
+            return
+        outcome.overrides = [self._override(*change) for change in kept]
+
+    def _compiled(self, name: str, cache: Path | None) -> Program:
+        """The model with the choice that `cache` asks for."""
+        output = self._folder / f"{name}.so"
+        settings = replace(self._options, tuned=cache, verify=None, emit=None)
+        return load(compile_file(self._model, output, settings, self._progress).output)
+
+    def _changed(self, default: Program, tuned: Program) -> list[tuple[Search, Way, Way]]:
+        """The layers whose kernels differ, with the kernels before and after."""
+        before, after = (_rows(program) for program in (default, tuned))
+        found = []
+        for search in self._searches:
+            node, ways = search.layer.nodes[0], search.layer.ways
+            rows = before.get(node), after.get(node)
+            if rows[0] != rows[1] and all(row in ways for row in rows):
+                found.append((search, ways[rows[0]], ways[rows[1]]))
+        return found
+
+    def _compare_steps(
+        self, default: Program, tuned: Program, inputs: dict, changed: list[tuple[Search, Way, Way]]
+    ) -> list[tuple[Search, Way, Way]]:
+        """The changes that pay; times of all of them, inside the model, go to the cache."""
+        times: list[dict[str, float]] = [{}, {}]
+        for done in range(PROFILES):
+            self._progress("compare the steps of the models", done, PROFILES)
+            for best, program in zip(times, (default, tuned), strict=True):
+                for node, seconds in _profile(program, inputs).items():
+                    best[node] = min(best.get(node, seconds), seconds)
+        kept = []
+        for search, *ways in changed:
+            nodes = search.layer.nodes
+            before, after = (sum(best[node] for node in nodes) / len(nodes) for best in times)
+            for way, seconds in zip(ways, (before, after), strict=True):
+                self._measured.add(way.key, way.row, Time(seconds, "model"))
+            if after < before:
+                kept.append((search, *ways))
+        return kept
+
+    def _override(self, search: Search, before: Way, after: Way) -> Override:
+        times = [self._measured.time(way.key) for way in (before, after)]
+        milliseconds = [1e3 * (found.seconds or 0.0) if found else 0.0 for found in times]
+        return Override(tuple(search.layer.nodes), before.row, after.row, *milliseconds)
+
+
+def _rows(program: Program) -> dict[str, str]:
+    """The kernel of each node with weights."""
+    return {layer["node"]: layer["row"] for layer in program.manifest["layers"] if "row" in layer}
+
+
+def _profile(program: Program, inputs: dict) -> dict[str, float]:
+    """Seconds of each node in one run."""
+    found: dict[str, float] = {}
+    steps = program.profile(1, **inputs)
+    for layer, (_, seconds) in zip(program.manifest["layers"], steps, strict=True):
+        found[layer["node"]] = found.get(layer["node"], 0.0) + seconds
+    return found

@@ -1,0 +1,55 @@
+"""What is measured, and who measures: the seam between the search and the devices that run kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.base import Kernel
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An argument that is no constant: `nbytes` of `element`, on which random numbers do."""
+
+    element: str
+    nbytes: int
+
+    def array(self) -> np.ndarray:
+        """Random numbers, or zeros where the element is not f32."""
+        if self.element != "f32":
+            return np.zeros(self.nbytes, np.uint8)
+        return np.random.default_rng(0).standard_normal(self.nbytes // 4, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A kernel for one ISA with its arguments: packed constants as arrays, the others by their size."""
+
+    kernel: Kernel
+    isa: Isa
+    arguments: tuple[np.ndarray | Activation, ...]
+
+    def arrays(self) -> list[np.ndarray]:
+        """All arguments, as arrays."""
+        return [x.array() if isinstance(x, Activation) else x for x in self.arguments]
+
+    @property
+    def constants(self) -> list[int]:
+        """Which arguments are constants."""
+        return [index for index, x in enumerate(self.arguments) if isinstance(x, np.ndarray)]
+
+
+class MeasurementFailed(Exception):
+    """A candidate crashed, hung, or could not be built. Others can still be measured."""
+
+
+class Measurer(Protocol):
+    """Something that runs kernels: a process of this machine, or a device elsewhere."""
+
+    def seconds(self, trial: Trial) -> float:
+        """The time of one run, operands placed as in a network. Raises MeasurementFailed."""
+        ...

@@ -1,0 +1,131 @@
+"""Measured times of kernels on this machine, which `compile --tuned` prefers to predictions: lines of JSON in a file.
+
+    {"kernel": "spmm_f32_csr_n96k128_1f2e…", "row": "spmm_f32_csr_n96k128", "weights": "9c1d…", "cpu": "…", "isa": "…",
+     "sparsec": "0.1.0", "where": "alone", "seconds": 0.000123}
+
+A kernel's symbol stands for its whole specification; a sparse kernel's time also depends on where the non-zeros are,
+which `weights` is a digest of. A line is written at once and never changed, so that whoever is interrupted loses
+nothing, and several processes and models may share a file. Of two lines about the same, the last counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sparsec import __version__
+from sparsec.errors import UsageError
+from sparsec.targets.cost import cpu_name
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.base import Kernel
+
+Where = Literal["alone", "model"]
+"""Where a kernel was timed: by itself, its operands placed as in a network, or as a step of the whole model."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a measurement is of: a kernel and, where its time depends on them, the places of the non-zeros."""
+
+    kernel: str
+    weights: str
+
+    @staticmethod
+    def of(kernel: Kernel, weight: np.ndarray, sparse: bool) -> Key:
+        return Key(kernel.symbol, pattern_digest(weight) if sparse else "")
+
+
+@dataclass(frozen=True)
+class Time:
+    """The best time of a kernel; None seconds where it failed, for the reason `error`."""
+
+    seconds: float | None
+    where: Where
+    error: str = ""
+
+
+class Measured:
+    """The times in a file that hold for this CPU, this version and one ISA; `damaged` lines are none."""
+
+    def __init__(self, path: Path, isa: Isa) -> None:
+        self.path, self.damaged = path, 0
+        self._context = {"cpu": cpu_name(), "isa": f"{isa.name} {isa.cpu} {isa.features}", "sparsec": __version__}
+        self._times: dict[tuple[Key, Where], Time] = {}
+        self.rows: set[str] = set()
+        for line in self._lines():
+            self._take(line)
+
+    def time(self, key: Key) -> Time | None:
+        """The time inside a model where there is one, else the time alone."""
+        return self._times.get((key, "model")) or self._times.get((key, "alone"))
+
+    def alone(self, key: Key) -> Time | None:
+        """The time that the kernel took by itself."""
+        return self._times.get((key, "alone"))
+
+    def warn_of_damage(self) -> None:
+        """Tells on stderr of lines that were left out."""
+        if self.damaged:
+            print(f"sparsec: warning: {self.path}: {self.damaged} damaged line(s) are ignored", file=sys.stderr)
+
+    def add(self, key: Key, row: str, time: Time) -> None:
+        """Appends a line, whole or not at all. Raises OSError where the file cannot be written."""
+        found = {"seconds": time.seconds} if time.seconds is not None else {"error": time.error}
+        entry = {
+            "kernel": key.kernel,
+            "row": row,
+            "weights": key.weights,
+            **self._context,
+            "where": time.where,
+            **found,
+        }
+        line = json.dumps(entry).encode() + b"\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(file, self._line_end(file) + line)
+        finally:
+            os.close(file)
+        self._keep(key, row, time)
+
+    @staticmethod
+    def _line_end(file: int) -> bytes:
+        """A line break where the last line has none, because its writer died."""
+        size = os.fstat(file).st_size
+        return b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
+
+    def _lines(self) -> Iterator[bytes]:
+        if self.path.is_dir():
+            raise UsageError(f"{self.path} is a folder; name the file that holds measured times")
+        if self.path.exists():
+            yield from self.path.read_bytes().splitlines()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            if any(entry[name] != value for name, value in self._context.items()):
+                return
+            seconds = None if entry.get("error") else float(entry["seconds"])
+            time = Time(seconds, entry["where"], entry.get("error", ""))
+            self._keep(Key(entry["kernel"], entry["weights"]), entry["row"], time)
+        except (ValueError, KeyError, TypeError):
+            self.damaged += 1
+
+    def _keep(self, key: Key, row: str, time: Time) -> None:
+        self._times[key, time.where] = time
+        self.rows.add(row)
+
+
+def pattern_digest(weight: np.ndarray) -> str:
+    """Names the places of the non-zeros of a weight."""
+    found = sha256(repr(weight.shape).encode())
+    found.update(np.packbits(weight != 0).data)
+    return found.hexdigest()[:16]
