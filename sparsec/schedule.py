@@ -72,7 +72,7 @@ def _add_step(result: Schedule, op: Operation, call: Call, model: Model, memory:
     kernel = call.kernel
     buffers = tuple(_place(argument, model, memory, file) for argument in call.arguments)
     name = f"{len(result.plan.steps)}:{node_name(op)}"
-    result.plan.steps.append(Step(name, kernel.symbol, buffers, kernel.chunks, kernel.scratch))
+    result.plan.steps.append(Step(name, kernel.symbol, buffers, kernel.chunks, kernel.scratch, kernel.group))
     result.kernels.append(kernel)
     result.origins.append(op)
 

@@ -35,13 +35,17 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a kernel. `symbol` has no ISA suffix; the kernel runs over [0, chunks) in pieces on any thread."""
+    """One call of a kernel. `symbol` has no ISA suffix; the kernel runs over [0, chunks) in pieces on any thread.
+
+    Chunks of a group, `group` that follow one another, share what a call prepares: pieces are whole groups if they can.
+    """
 
     name: str
     symbol: str
     arguments: tuple[Buffer, ...]
     chunks: int
     scratch: int
+    group: int = 1
 
 
 @dataclass(frozen=True)

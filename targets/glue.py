@@ -153,7 +153,7 @@ def _address(buffer: Buffer) -> str:
 
 def _step_row(index: int, step: Step, isas: Sequence[Isa]) -> str:
     functions = ", ".join(_wrapper(index, isa) for isa in isas)
-    return f"{{{step.chunks}, {{{functions}}}}}, /* {_comment(step.name)} */"
+    return f"{{{step.chunks}, {step.group}, {{{functions}}}}}, /* {_comment(step.name)} */"
 
 
 def _isa_row(isa: Isa) -> str:

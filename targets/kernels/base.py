@@ -27,6 +27,11 @@ class Kernel(ABC):
         """How many independent units of work there are; `begin` and `end` count them."""
 
     @property
+    def group(self) -> int:
+        """How many chunks that follow one another share what a call prepares for them."""
+        return 1
+
+    @property
     def scratch(self) -> int:
         """Bytes of scratch that a thread needs."""
         return 0

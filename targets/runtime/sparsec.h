@@ -20,9 +20,11 @@ typedef struct frame {
 
 typedef void step_function(const frame *frame, void *scratch, int64_t begin, int64_t end);
 
-/* One call of a kernel over the independent units [0, chunks), in the code of every ISA. */
+/* One call of a kernel over the independent units [0, chunks), in the code of every ISA. The chunks of a group, which
+ * follow one another, share what a call prepares for them. */
 typedef struct step {
     int64_t chunks;
+    int64_t group;
     step_function *run[SPARSEC_ISAS];
 } step;
 

@@ -1,9 +1,9 @@
 /* A team of threads for the duration of one run. Its state lives on the caller's stack.
  *
- * There is no barrier. A ticket holds the number of a step and the next piece of it; whoever is free adds one to it
- * and runs the piece that the old value names. The caller publishes step i + 1 once every piece of step i is finished,
- * so it only ever waits for pieces that somebody is running: a worker that the system took off its core while idle
- * holds up nobody, and on one core the caller does everything. Idle threads spin for a while and then sleep.
+ * There is no barrier. The ticket of a share holds the number of a step and the share's next piece; whoever is free adds
+ * one to it and runs the piece that the old value names. The caller publishes step i + 1 once every piece of step i is
+ * finished, so it only ever waits for pieces that somebody is running: a worker that the system took off its core while
+ * idle holds up nobody, and on one core the caller does everything. Idle threads spin for a while and then sleep.
  *
  * Measured on two cores of a KVM guest (Xeon with AVX-512, 2.6 GHz), medians of 2000 runs with 2 threads: a run costs
  * 15 to 65 µs for starting and joining the worker, a step that is shared 1.0 to 1.7 µs (steps of 41 µs on one core take
@@ -23,12 +23,16 @@ enum { SPINS = 2000 /* 23 µs here, up to 90 on other CPUs: about what falling a
 
 static const uint32_t STOP = UINT32_MAX;
 
+typedef struct ticket {
+    _Alignas(THREAD_PADDING) _Atomic uint64_t next; /* number of the step (from 1) << 32 | next piece */
+} ticket;
+
 typedef struct team {
     const job *job;
-    _Alignas(THREAD_PADDING) _Atomic uint64_t ticket; /* number of the step (from 1) << 32 | next piece */
+    ticket tickets[SPARSEC_THREADS]; /* of each share */
     _Alignas(THREAD_PADDING) _Atomic uint32_t finished; /* pieces of this step that the workers finished */
     _Atomic uint32_t caller_sleeps;
-    _Alignas(THREAD_PADDING) _Atomic uint32_t published; /* the step of the ticket, a word to sleep on */
+    _Alignas(THREAD_PADDING) _Atomic uint32_t published; /* the step of the tickets, a word to sleep on */
     _Atomic uint32_t sleepers;
 } team;
 
@@ -65,25 +69,52 @@ static void await_change(_Atomic uint32_t *word, uint32_t value, _Atomic uint32_
     atomic_fetch_sub(sleepers, 1);
 }
 
+/* Whether the ticket of a share names one of its pieces. */
+static int names_piece(const job *job, int32_t index, uint64_t ticket) {
+    uint32_t number = (uint32_t)(ticket >> 32);
+    return number != 0 && (uint32_t)ticket < share_of(job, &steps[number - 1], index).pieces;
+}
+
+/* Runs what is left of a share, and returns how many pieces that was: all of one step, as none ends before its pieces
+ * are counted. A share that is used up is looked at, not written to. */
+static uint32_t take(team *team, int32_t index, int32_t thread) {
+    for (uint32_t taken = 0;; taken++) {
+        uint64_t ticket = atomic_load_explicit(&team->tickets[index].next, memory_order_relaxed);
+        if (!names_piece(team->job, index, ticket)) return taken;
+        ticket = atomic_fetch_add_explicit(&team->tickets[index].next, 1, memory_order_acquire);
+        if (!names_piece(team->job, index, ticket)) return taken;
+        const step *step = &steps[(ticket >> 32) - 1];
+        share share = share_of(team->job, step, index);
+        run_piece(team->job, step, &share, (uint32_t)ticket, thread);
+    }
+}
+
+/* Runs pieces of the thread's own share, then of the others', and returns how many. */
+static uint32_t take_all(team *team, int32_t thread) {
+    uint32_t taken = 0;
+    for (int32_t i = 0; i < team->job->threads; i++) taken += take(team, (thread + i) % team->job->threads, thread);
+    return taken;
+}
+
 static void *work(void *argument) {
     const member *self = argument;
     team *team = self->team;
     for (;;) {
-        uint64_t ticket = atomic_fetch_add_explicit(&team->ticket, 1, memory_order_acquire);
-        uint32_t number = (uint32_t)(ticket >> 32), piece = (uint32_t)ticket;
+        uint32_t number = atomic_load_explicit(&team->published, memory_order_acquire);
         if (number == STOP) return NULL;
-        if (number == 0 || piece >= pieces_of(team->job, &steps[number - 1])) {
+        uint32_t taken = take_all(team, self->index);
+        if (taken == 0) {
             await_change(&team->published, number, &team->sleepers);
             continue;
         }
-        run_piece(team->job, &steps[number - 1], piece, self->index);
-        atomic_fetch_add(&team->finished, 1);
+        atomic_fetch_add(&team->finished, taken);
         if (atomic_load(&team->caller_sleeps)) wake(&team->finished);
     }
 }
 
 static void publish(team *team, uint32_t number) {
-    atomic_store_explicit(&team->ticket, (uint64_t)number << 32, memory_order_release);
+    for (int32_t i = 0; number != STOP && i < team->job->threads; i++)
+        atomic_store_explicit(&team->tickets[i].next, (uint64_t)number << 32, memory_order_release);
     atomic_store(&team->published, number);
     if (atomic_load(&team->sleepers)) wake(&team->published);
 }
@@ -95,14 +126,9 @@ static void await_workers(team *team, uint32_t pieces) {
 }
 
 static void run_shared(team *team, int32_t index, uint32_t pieces) {
-    uint32_t piece, own = 0;
     atomic_store_explicit(&team->finished, 0, memory_order_relaxed);
     publish(team, (uint32_t)index + 1);
-    while ((piece = (uint32_t)atomic_fetch_add_explicit(&team->ticket, 1, memory_order_relaxed)) < pieces) {
-        run_piece(team->job, &steps[index], piece, 0);
-        own++;
-    }
-    await_workers(team, pieces - own);
+    await_workers(team, pieces - take_all(team, 0));
 }
 
 /* The CPUs that this process may use, so that no thread waits for a core that another one spins on. */
@@ -138,8 +164,8 @@ static void run_team(const job *job) {
         uint32_t pieces = pieces_of(job, &steps[i]);
         if (pieces > 1)
             run_shared(&team, i, pieces);
-        else if (pieces == 1)
-            run_piece(job, &steps[i], 0, 0);
+        else
+            run_whole(job, &steps[i]);
     }
     publish(&team, STOP);
     for (int32_t i = 0; i < workers; i++) pthread_join(members[i].thread, NULL);

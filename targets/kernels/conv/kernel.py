@@ -91,6 +91,10 @@ class ConvKernel(Kernel):
         return self.shape.panels * self.splits
 
     @property
+    def group(self) -> int:
+        return 1 if self.shape.direct else self.splits
+
+    @property
     def scratch(self) -> int:
         return 0 if self.shape.direct else self.block * self.shape.taps * self.shape.stride * 4
 
