@@ -25,6 +25,7 @@ from sparsec.passes import pipeline, run_pipeline
 from sparsec.program import load
 from sparsec.schedule import Schedule, schedule
 from sparsec.target import Port
+from sparsec.targets.measured import Measured
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
 from sparsec.work import useful_flops
@@ -37,8 +38,8 @@ Progress = Callable[[str, int, int], None]
 class Options:
     """How to compile. `emit` None means what the target makes itself.
 
-    `precision` bf16 lets kernels round products, never sums, where that is faster. `verify` is None, "random", or
-    inputs by name.
+    `precision` bf16 lets kernels round products, never sums, where that is faster. `tuned` is a file of measured times,
+    which go before predictions. `verify` is None, "random", or inputs by name.
     """
 
     target: str = "host"
@@ -49,6 +50,7 @@ class Options:
     precision: Literal["f32", "bf16"] = "f32"
     emit: str | None = None
     verify: Mapping[str, np.ndarray] | str | None = None
+    tuned: Path | None = None
 
 
 @dataclass
@@ -103,12 +105,12 @@ def compile_file(
     options = options or Options()
     clock = Clock(progress)
     clock.step("import")
-    target = parse_target(options.target, options.precision)
+    target = target_of(options)
     emit = options.emit or target.default_emit
     target.check_emit(emit)
     output = output or Path(path.stem + _SUFFIXES[emit])
     _check_output(output, path)
-    model = _import(path, options)
+    model = import_model(path, options)
     model.name = _identifier(output.stem)
     references = _references(model, path, options, emit, clock)
 
@@ -160,7 +162,18 @@ def _identifier(stem: str) -> str:
     return (name if name[:1].isalpha() else f"m_{name}")[:100]
 
 
-def _import(path: Path, options: Options) -> Model:
+def target_of(options: Options) -> NativeTarget:
+    """The target of a compilation, with its measured times."""
+    target = parse_target(options.target, options.precision)
+    if options.tuned is not None:
+        if not options.tuned.is_file():
+            raise UsageError(f"{options.tuned}: no such file; `sparsec tune` writes it")
+        target.measured = Measured(options.tuned, target.isas[0])
+        target.measured.warn_of_damage()
+    return target
+
+
+def import_model(path: Path, options: Options) -> Model:
     """The model, all sizes known. UsageError names all sizes that are not, once nothing else is wrong."""
     report = check_model(path, options.shapes, options.dims)
     raise_all([problem for problem in report.problems if not issubclass(problem.error, UsageError)])

@@ -15,18 +15,24 @@ from sparsec.targets.cost import CostModel
 from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.table import candidates_of, family_of
+from sparsec.targets.kernels.table import candidates_of, family_of, ways_of
+from sparsec.targets.kernels.ways import Way
 from sparsec.targets.link import link
+from sparsec.targets.measured import Measured
 from sparsec.weights import WeightStore
 
 TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.emit_assembly}
 
 
 class NativeTarget(Target):
-    """A CPU (or WebAssembly) with one or more instruction sets, best first, that share layouts and weights."""
+    """A CPU (or WebAssembly) with one or more instruction sets, best first, that share layouts and weights.
+
+    `measured` are times of kernels that go before the predictions of `cost`.
+    """
 
     def __init__(self, name: str, isas: Sequence[Isa], cost: CostModel, precision: Precision = "f32"):
         self.name, self.isas, self.cost, self.precision = name, tuple(isas), cost, precision
+        self.measured: Measured | None = None
 
     def panel(self, height: int, width: int) -> PanelAttr | None:
         if height * width == 1:
@@ -40,6 +46,10 @@ class NativeTarget(Target):
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         return candidates_of(op, weights, self)
+
+    def ways(self, op: Operation, weights: WeightStore) -> Sequence[Way]:
+        """The kernels between which tuning can choose for `op`; none where there is but one."""
+        return ways_of(op, weights, self)
 
     def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
         """The kernel calls that compute `op`, whose layouts and kernel are chosen."""

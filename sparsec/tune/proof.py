@@ -74,13 +74,13 @@ class Proof:
     def _changed(self, default: Program, tuned: Program) -> list[tuple[Search, Way, Way]]:
         """The layers whose kernels differ, with the kernels before and after."""
         before, after = (_rows(program) for program in (default, tuned))
-        found = []
+        changed = []
         for search in self._searches:
             node, ways = search.layer.nodes[0], search.layer.ways
-            rows = before.get(node), after.get(node)
+            rows = [found.get(node, "") for found in (before, after)]
             if rows[0] != rows[1] and all(row in ways for row in rows):
-                found.append((search, ways[rows[0]], ways[rows[1]]))
-        return found
+                changed.append((search, *(ways[row] for row in rows)))
+        return changed
 
     def _compare_steps(
         self, default: Program, tuned: Program, inputs: dict, changed: list[tuple[Search, Way, Way]]

@@ -12,12 +12,13 @@ from sparsec.targets.kernels import conv, linear, map, matmul, movement, resize
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.indexing import gather, scatter, topk
 from sparsec.targets.kernels.reductions import cumsum, lrn, norm, reduce, softmax
+from sparsec.targets.kernels.ways import Way
 from sparsec.targets.kernels.windows import depthwise, pool
 from sparsec.weights import WeightStore
 
 
 class Family(Protocol):
-    """A module of kernels of one kind. One with several ways to run an op also has `candidates`."""
+    """A module of kernels of one kind. One with several ways to run an op also has `ways` and `candidates`."""
 
     __name__: str
 
@@ -71,3 +72,9 @@ def candidates_of(op: Operation, weights: WeightStore, target: Any) -> Sequence[
     if (candidates := getattr(family, "candidates", None)) is not None:
         return candidates(op, weights, target)
     return [Candidate(family.__name__.rpartition(".")[2], None, 0.0)]
+
+
+def ways_of(op: Operation, weights: WeightStore, target: Any) -> Sequence[Way]:
+    """The kernels between which tuning can choose for `op`; none where its family has but one."""
+    ways = getattr(family_of(op), "ways", None)
+    return ways(op, weights, target) if ways is not None else []

@@ -1,4 +1,4 @@
-"""The ways to run a contraction by constant weights, and how long each takes: measured where that is known, or predicted."""
+"""The ways to run a contraction by constant weights, and how long each takes, by measurement or prediction."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -100,6 +100,7 @@ class DenseRow(Row):
 
     sparse: ClassVar[bool] = False
     least: ClassVar[int] = 2 * OUTPUTS
+    space: ClassVar[Mapping[str, tuple[int, ...]]] = {"depth": (64, 96, 128, 192, 256, 384)}
 
     @property
     def name(self) -> str:

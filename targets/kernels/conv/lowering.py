@@ -6,17 +6,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
 from sparsec.ir import ConvOp, WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
+from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
-from sparsec.targets.kernels.conv.table import BF16_ROWS, DENSE, ROWS
+from sparsec.targets.kernels.conv.table import DENSE, row_named, rows_of, variants
 from sparsec.targets.kernels.region import Body, element
+from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
 
 
@@ -36,30 +39,29 @@ def takes_panels(op: Operation) -> bool:
 
 
 def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]:
-    """The dense kernel and the sparse ones, by predicted time on the target's best instruction set."""
-    weight, shape = op.rhs.owner, ConvShape.of(op)
+    """The kernels of the table, and others that were measured: the dense one and the sparse ones, best first."""
+    return ways_of.candidates(ways(op, weights, target), target)
+
+
+def ways(op: ConvOp, weights: WeightStore, target: Any) -> list[Way]:
+    """Every kernel that runs `op`: those of the table first, then the variants that tuning may choose."""
+    weight, shape, extras, body = op.rhs.owner, ConvShape.of(op), _extras(op) or (), Body.of(op.epilogue)
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
-    array, body = weights[weight.key], Body.of(op.epilogue)
-    offered = {**ROWS, **BF16_ROWS} if target.precision == "bf16" else ROWS
-    rows = [row for row in offered.values() if row.fits(shape)]
-    found = [_candidate(row.kernel(shape, (), body), row, array, target) for row in rows]
-    return sorted(found, key=lambda candidate: candidate.seconds)
-
-
-def _candidate(kernel: ConvKernel, row: Row, weight: np.ndarray, target: Any) -> Candidate:
-    events = kernel.events(target.isas[0], target.cost.caches, weight)
-    parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
-    most = max(parts, key=lambda name: parts[name])
-    seconds = sum(parts.values())
-    reason = f"{parts[most] / seconds:.0%} of the time is {most}" if seconds else ""
-    return Candidate(row.name, row.format(kernel.shape), seconds, reason)
+    array, table = weights[weight.key], rows_of(target.precision)
+    found = []
+    for row in {**table, **variants(target.precision)}.values():
+        if row.fits(shape):
+            sizes = {name: getattr(row, name) for name in row.space}
+            kernel = row.kernel(shape, extras, body)
+            way = Way(row.name, row.format(shape), kernel, array, type(row).__name__, sizes, row.name in table)
+            found.append(way)
+    return found
 
 
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     chosen = op.attributes.get(KERNEL)
-    rows = {**ROWS, **BF16_ROWS}
-    return [call(op, weights, rows[chosen.data] if chosen is not None else DENSE)]  # type: ignore[attr-defined]
+    return [call(op, weights, row_named(chosen.data) if isinstance(chosen, StringAttr) else DENSE)]
 
 
 def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar, Self
 
 from sparsec import formats
 from sparsec.formats import k_blocked
@@ -26,11 +28,18 @@ class Row(ABC):
 
     sparse: ClassVar[bool]
     least: ClassVar[int]  # outputs of a part, which has runs or blocks of its own
+    space: ClassVar[Mapping[str, tuple[int, ...]]] = {}  # values of the fields that tuning tries
 
     @property
     @abstractmethod
     def name(self) -> str:
         """What the kernel is called in plans and reports."""
+
+    def variants(self) -> list[Self]:
+        """Rows that differ in the fields of `space`; tuning may put them in plans beside the table's."""
+        if not self.space:
+            return []
+        return [replace(self, **dict(zip(self.space, sizes, strict=True))) for sizes in product(*self.space.values())]
 
     @abstractmethod
     def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> ConvKernel:

@@ -16,6 +16,7 @@ and value in one load and the value through a general register (8 %), outputs in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -113,6 +114,10 @@ class SparseRow(Row):
 
     sparse: ClassVar[bool] = True
     least: ClassVar[int] = 64
+    space: ClassVar[Mapping[str, tuple[int, ...]]] = {
+        "depth": (32, 48, 64, 80, 96, 128, 192, 256, 384),
+        "columns": (32, 64, 96, 112, 128, 160, 208, 256),
+    }
 
     @property
     def name(self) -> str:

@@ -1,5 +1,7 @@
 """The rows of the kernel table for convolutions; a new one is an entry here, tested and measured like all others."""
 
+from functools import cache
+
 from sparsec.targets.kernels.conv.bf16 import Bf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
@@ -15,4 +17,21 @@ ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *SPARSE)}
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP),)}
 """Rows that round products to bf16, for compilations that allow it."""
 
-__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE"]
+
+def rows_of(precision: str) -> dict[str, Row]:
+    """The rows whose products are at least of this precision."""
+    return {**ROWS, **BF16_ROWS} if precision == "bf16" else ROWS
+
+
+@cache
+def variants(precision: str) -> dict[str, Row]:
+    """The rows that tuning tries beside those of the table."""
+    return {variant.name: variant for row in rows_of(precision).values() for variant in row.variants()}
+
+
+def row_named(name: str) -> Row:
+    """The row that a plan names."""
+    return {**variants("bf16"), **rows_of("bf16")}[name]
+
+
+__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE", "row_named", "rows_of", "variants"]
