@@ -1,0 +1,222 @@
+"""Tuning of a small model, with a measurer that says what each kernel takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from whole_models import write_model
+
+from sparsec.compiler import Options, compile_file
+from sparsec.errors import TargetError, UsageError
+from sparsec.targets.isa import host_isas
+from sparsec.targets.measured import Measured, Time
+from sparsec.tune import Trial, proof, tune
+from sparsec.tune.layers import Network
+from sparsec.tune.search import Search
+from sparsec.tune.trial import MeasurementFailed
+
+pytestmark = pytest.mark.skipif(not host_isas(), reason="no x86 to tune on")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Two 1x1 convolutions, the second with one weight of ten."""
+    random = np.random.default_rng(0)
+    first, second = (random.standard_normal((64, 64, 1, 1), np.float32) for _ in range(2))
+    weights = {"v": first, "w": np.where(random.random(second.shape) < 0.1, second, np.float32(0))}
+    text = "g (float[1,64,14,14] x) => (float[1,64,14,14] y) { a = Conv(x, v) b = Relu(a) y = Conv(b, w) }"
+    return write_model(tmp_path / "m.onnx", text, weights)
+
+
+class Oracle:
+    """Says that the kernels of some rows are fast, that others fail, and counts what it is asked."""
+
+    def __init__(self, fast: str = "", failing: str = "none", interrupt: int | None = None) -> None:
+        self.fast, self.failing, self.left, self.asked = fast, failing, interrupt, []
+
+    def seconds(self, trial: Trial) -> float:
+        if self.left == len(self.asked):
+            raise KeyboardInterrupt
+        self.asked.append(trial.kernel.symbol)
+        if self.failing in trial.kernel.name:
+            raise MeasurementFailed("crashed (SIGSEGV)")
+        return 1e-6 if trial.kernel.name == self.fast else 1e-3
+
+
+@pytest.fixture
+def no_proof(monkeypatch):
+    monkeypatch.setattr(proof.Proof, "settle", lambda self, outcome: None)
+
+
+def rows(manifest):
+    return [layer["row"] for layer in manifest["layers"] if "row" in layer]
+
+
+def other_row(model, layer=1):
+    """A row that is no default, and in no table."""
+    found = Network(model, Options()).layers[layer]
+    return next(row for row, way in found.ways.items() if not way.standard)
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_the_measured_best_is_compiled_and_explained(model, tmp_path):
+    row, cache = other_row(model), tmp_path / "c.jsonl"
+    outcome = tune(model, Options(), cache, 60, Oracle(fast=row))
+    assert outcome.layers == 2
+    assert not outcome.failed
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache, verify="random"))
+    assert rows(result.manifest)[1] == row
+    last = [layer for layer in result.manifest["layers"] if "row" in layer][-1]
+    assert last["reason"].startswith("measured alone")
+    assert last["seconds"] == 1e-6
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_what_is_known_is_not_measured_again(model, tmp_path):
+    cache, first, second = tmp_path / "c.jsonl", Oracle(interrupt=7), Oracle()
+    with pytest.raises(KeyboardInterrupt):
+        tune(model, Options(), cache, 60, first)
+    outcome = tune(model, Options(), cache, 60, second)
+    assert outcome.known == 7
+    assert not set(first.asked) & set(second.asked)
+    assert tune(model, Options(), cache, 60, Oracle(interrupt=0)).measured == 0
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_failures_are_told_and_never_chosen(model, tmp_path):
+    cache = tmp_path / "c.jsonl"
+    outcome = tune(model, Options(), cache, 60, Oracle(failing="spmm"))
+    assert outcome.failed
+    assert all("crashed (SIGSEGV)" in failure for failure in outcome.failed)
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert not any("spmm" in row for row in rows(result.manifest))
+
+
+def test_kernels_that_do_not_pay_in_the_model_are_taken_back(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "SECONDS", 0.1)
+    row, cache = other_row(model), tmp_path / "c.jsonl"
+    monkeypatch.setattr(proof, "_profile", _profile_with(row, 2.0))
+    outcome = tune(model, Options(), cache, 60, Oracle(fast=row))
+    assert all(row != override.after for override in outcome.overrides)
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert rows(result.manifest)[1] != row
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_all_is_taken_back_where_the_whole_is_slower(model, tmp_path, monkeypatch, faster):
+    row, cache = other_row(model), tmp_path / "c.jsonl"
+    monkeypatch.setattr(proof, "_profile", _profile_with(row, 0.5))
+    monkeypatch.setattr(proof, "measure", lambda engines, seconds: _measurements(1.0, 2.0 if faster else 0.5))
+    outcome = tune(model, Options(), cache, 60, Oracle(fast=row))
+    assert outcome.ratio == (2.0 if faster else 1.0)
+    assert any(override.after == row for override in outcome.overrides) == faster
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert (rows(result.manifest)[1] == row) == faster
+
+
+def _profile_with(row, seconds):
+    """A profile in which nodes take a second, but `seconds` on the kernel of `row`."""
+    return lambda program, inputs: {
+        layer["node"]: seconds if layer.get("row") == row else 1.0 for layer in program.manifest["layers"]
+    }
+
+
+def _measurements(ours, theirs):
+    from sparsec.bench import Measurement
+
+    return [Measurement("tuned", (ours,)), Measurement("default", (theirs,))]
+
+
+def test_the_search_tries_everything_once(model):
+    search = Search(Network(model, Options()).layers[1])
+    seen = []
+    while not search.finished:
+        way = search.next()
+        seen.append(way.row)
+        search.tell(way, 1e-3 / len(seen))
+    assert sorted(seen) == sorted(search.layer.ways)
+    assert seen[0] == search.layer.default
+    assert search.best == seen[-1]
+
+
+def test_rows_are_found_by_name():
+    from sparsec.targets.kernels.conv.table import ROWS, row_named, variants
+
+    for name, row in {**variants("f32"), **ROWS}.items():
+        assert row_named(name) == row
+
+
+def test_a_prediction_never_stands_before_a_measurement(model, tmp_path):
+    network, cache = Network(model, Options()), tmp_path / "c.jsonl"
+    layer = network.layers[0]
+    way = list(layer.ways.values())[-1]
+    Measured(cache, network.target.isas[0]).add(way.key, way.row, Time(1.0, "alone"))
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert rows(result.manifest)[0] == way.row
+
+
+def test_only_targets_of_this_machine_are_tuned(model, tmp_path):
+    with pytest.raises(TargetError, match="does not run on this machine"):
+        tune(model, Options(target="arm"), tmp_path / "c.jsonl", 1, Oracle())
+
+
+def test_without_optuna(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsec.tune.search.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'sparsec\[tune\]'"):
+        tune(model, Options(), tmp_path / "c.jsonl", 1, Oracle())
+
+
+def command(*words):
+    return [sys.executable, "-m", "sparsec", *map(str, words)]
+
+
+def test_the_command(model, tmp_path):
+    cache = tmp_path / "c.jsonl"
+    done = subprocess.run(
+        command("tune", model, "--time", "1s", "-o", cache, "--json"), capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    lines = [json.loads(line) for line in cache.read_text().splitlines()]
+    assert found["measured"] == sum(line["where"] == "alone" for line in lines) > 0
+    assert found["ratio"] >= 1
+    compiled = subprocess.run(
+        command("compile", model, "-o", tmp_path / "m.so", "--tuned", cache), capture_output=True, text=True, check=True
+    )
+    assert "kernels" in compiled.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["tune", "missing.onnx"], 2),
+        (["tune", "MODEL", "--time", "soon"], 2),
+        (["tune", "MODEL", "--target", "wasm"], 6),
+        (["compile", "MODEL", "--tuned", "missing.jsonl"], 2),
+        (["calibrate", "--target", "arm"], 6),
+        (["calibrate", "--target", "toaster"], 2),
+    ],
+)
+def test_exit_codes(model, tmp_path, words, code):
+    words = [model if word == "MODEL" else word for word in words]
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_command_keeps_its_work(model, tmp_path):
+    cache = tmp_path / "c.jsonl"
+    process = subprocess.Popen(command("tune", model, "--time", "10m", "-o", cache), stderr=subprocess.PIPE)
+    while not (cache.exists() and cache.read_bytes().count(b"\n") > 1) and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate()
+    if process.returncode != 0:  # 0: the small model was done before the signal came
+        assert process.returncode == 130
+    assert Measured(cache, host_isas()[0]).damaged == 0
