@@ -165,6 +165,7 @@ def _identifier(stem: str) -> str:
 def target_of(options: Options) -> NativeTarget:
     """The target of a compilation, with its measured times."""
     target = parse_target(options.target, options.precision)
+    target.threads = options.threads
     if options.tuned is not None:
         if not options.tuned.is_file():
             raise UsageError(f"{options.tuned}: no such file; `sparsec tune` writes it")
