@@ -32,9 +32,13 @@ def n_m(n: int, m: int) -> Format:
     return Format((Level(0, "dense"), Level(1, "dense", "/", m), Level(1, "nm", "%", m, n)))
 
 
-def k_blocked(columns: int) -> Format:
-    """CSR in one slice after another of `columns` columns, so that a kernel meets a part of its input at a time."""
-    return Format((Level(1, "dense", "/", columns), Level(0, "dense"), Level(1, "compressed", "%", columns)))
+def k_blocked(columns: int, rows: int = 1) -> Format:
+    """CSR in one slice after another of `columns` columns, so that a kernel meets a part of its input at a time.
+
+    With `rows`, blocks of that many rows share their columns.
+    """
+    outer = [Level(1, "dense", "/", columns), _tiled(0, rows, "dense"), Level(1, "compressed", "%", columns)]
+    return Format((*outer, *([Level(0, "dense", "%", rows)] if rows > 1 else [])))
 
 
 def _tiled(dim: int, tile: int, kind) -> Level:

@@ -90,9 +90,9 @@ class Packing:
             target = packed + channel * (shape.taps * shape.stride)
             origin = None if source is None else source + channel * shape.source.stride
             for tap in range(shape.window.kernel[1]):
-                self._segment(origin, target + tap * shape.stride, tap)
+                self.segment(origin, target + tap * shape.stride, tap)
 
-    def _segment(self, source: Ref | None, packed: Ref, tap: int) -> None:
+    def segment(self, source: Ref | None, packed: Ref, tap: int) -> None:
         """The output columns [low, high) whose source column exists, in vectors of which the last overlaps."""
         b, window = self.b, self.shape.window
         step, offset = window.strides[1], window.column(tap)

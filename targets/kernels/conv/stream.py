@@ -1,0 +1,131 @@
+"""The stream of sparse weights: rows of one output each, or blocks of `height` outputs that share their non-zeros.
+
+It holds K in blocks whose rows of B stay in L1, and inside a block the rows of weights sorted by how many non-zeros
+they have there. So the inner loop runs equally long many times in a row, and the processor predicts its end: in natural
+order a misprediction costs about as much as ten non-zeros.
+
+    head:     for each group, block of K and part of the outputs, where its runs begin (bytes)
+    part:     number of runs, runs
+    run:      non-zeros of each row, number of rows, rows
+    row:      `height` outputs, then for each non-zero the byte where its row of B begins in the block, and its
+              `height` values
+
+Where `height` does not divide the outputs, the last row names its first output again for those that do not exist; as
+results are stored from the last to the first, what counts is stored last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableSequence, Sequence
+
+import numpy as np
+
+from sparsec.targets.builder import Builder, Ref, Value
+
+# Bytes of the stream that are asked for ahead, two lines at once: 6 to 20 % where the weights lie in the L3.
+AHEAD, LINES = 2048, 2
+
+
+def walk(b: Builder, stream: Ref, height: int, visit: Callable[[Ref, Value], None]) -> None:
+    """Visits the rows of one block of K and part of the outputs, each with the number of its non-zeros."""
+    runs = b.convert(b.load(stream), "index")
+    place: list[Value] = [b.constant(1)]
+    with b.loop(0, runs, carry=place):
+        count, rows = (b.convert(b.load(stream, place[0] + i), "index") for i in range(2))
+        inner = [place[0] + 2]
+        with b.loop(0, rows, carry=inner):
+            visit(stream + inner[0], count)
+            inner[0] = inner[0] + (count * (1 + height) + height)
+        place[0] = inner[0]
+
+
+def outputs_of(b: Builder, row: Ref, height: int) -> list[Value]:
+    """The outputs of a row."""
+    return [b.convert(b.load(row, i), "index") for i in range(height)]
+
+
+def ask_ahead(b: Builder, row: Ref, height: int, count: Value) -> None:
+    """Prefetches as much of the stream as a row takes."""
+    with b.loop(0, count, LINES * 16 // (1 + height)) as i:
+        b.prefetch(row, i * (1 + height) + AHEAD // 4)
+
+
+def accumulate(
+    b: Builder,
+    row: Ref,
+    height: int,
+    count: Value,
+    operand: Ref,
+    offsets: Sequence[int],
+    sums: MutableSequence[Value],
+) -> None:
+    """Adds a row's products with the vectors `offsets` floats behind each row of B; sums are output by output."""
+    with b.loop(0, count, carry=sums) as i:
+        place = i * (1 + height)
+        source = (operand + b.convert(b.load(row, place + height), "index")).view("f32")
+        values = [b.broadcast(b.load(row.view("f32"), place + (height + 1 + output))) for output in range(height)]
+        for v, at in enumerate(offsets):
+            vector = b.vload(source, at)
+            for output, value in enumerate(values):
+                total = output * len(offsets) + v
+                sums[total] = b.fma(vector, value, sums[total])
+
+
+def stored(weight: np.ndarray, height: int, groups: int = 1) -> int:
+    """How many values a stream holds of [M, ...]: `height` for each place where any output of a row is not zero."""
+    if height == 1:
+        return int(np.count_nonzero(weight))
+    outputs = weight.reshape(groups, len(weight) // groups, -1)
+    return height * sum(int(np.count_nonzero(_blocks(group, height).any(axis=1))) for group in outputs)
+
+
+def pack_stream(weight: np.ndarray, height: int, groups: int, places: np.ndarray, splits: int) -> np.ndarray:
+    """[M, C, KH, KW] as a stream in blocks of K of `len(places)`; `places` are the bytes where rows of B begin."""
+    block = len(places)
+    weight = weight.reshape(groups, weight.shape[0] // groups, -1)
+    parts = splits if groups == 1 else 1
+    each = -(-weight.shape[1] // (parts * height)) * height
+    pieces = [
+        _part(weight[group, part * each : (part + 1) * each, start : start + block], height, part * each, places)
+        for group in range(groups)
+        for start in range(0, weight.shape[2], block)
+        for part in range(parts)
+    ]
+    sizes = np.array([len(pieces), *map(len, pieces)])
+    head = (4 * np.cumsum(sizes)[:-1]).astype(np.int32)
+    return np.concatenate([head, *pieces])
+
+
+def _blocks(weight: np.ndarray, height: int) -> np.ndarray:
+    """[M, K] as [M / height, height, K], with zeros for outputs that do not exist."""
+    padded = np.pad(weight, [(0, -len(weight) % height), (0, 0)]) if len(weight) % height else weight
+    return padded.reshape(-1, height, weight.shape[1])
+
+
+def _part(weight: np.ndarray, height: int, first: int, places: np.ndarray) -> np.ndarray:
+    """The runs of one block of K for the outputs from `first` on."""
+    outputs = np.arange(-(-len(weight) // height) * height).reshape(-1, height)
+    outputs = first + np.where(outputs < len(weight), outputs, outputs[:, :1])
+    blocks = _blocks(weight, height)
+    kept = blocks.any(axis=1)
+    counts = np.count_nonzero(kept, axis=1)
+    order = np.argsort(counts, kind="stable")
+    blocks, kept, counts, outputs = blocks[order], kept[order], counts[order], outputs[order]
+    rows, columns = np.nonzero(kept)
+    lengths, starts, members = np.unique(counts, return_index=True, return_counts=True)
+    # Words: one for the number of runs, two a run, `height` a row, one and `height` a non-zero.
+    step = 1 + height
+    before_row = np.concatenate([[0], np.cumsum(height + step * counts)[:-1]])
+    run_of_row = np.repeat(np.arange(len(lengths)), members)
+    row_place = 1 + 2 * (run_of_row + 1) + before_row
+    stream = np.empty(1 + 2 * len(lengths) + height * len(counts) + step * len(rows), np.int32)
+    stream[0] = len(lengths)
+    run_place = row_place[starts] - 2
+    stream[run_place], stream[run_place + 1] = lengths, members
+    nth = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = row_place[rows] + height + step * nth
+    stream[place] = places[columns]
+    for i in range(height):
+        stream[row_place + i] = outputs[:, i]
+        stream[place + 1 + i] = blocks[rows, i, columns].astype(np.float32).view(np.int32)
+    return stream
