@@ -225,12 +225,13 @@ def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: C
 def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -> dict[str, Any]:
     decisions = {decision.node: asdict(decision) for decision in passed.decisions}
     layers = []
-    for step, op in zip(scheduled.plan.steps, scheduled.origins, strict=True):
+    for step, kernel, op in zip(scheduled.plan.steps, scheduled.kernels, scheduled.origins, strict=True):
         layer = {"step": step.name, "node": node_name(op), "op": op.name, "kernel": step.symbol}
         layer["flops"] = useful_flops(op, model.weights)
         layer["bytes"] = sum(buffer.nbytes for buffer in step.arguments)
         why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
-        layers.append({**layer, **why})
+        seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"])
+        layers.append({**layer, **why, "seconds": seconds})
     return {
         "sparsec": __version__,
         "model": model.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.targets.cost import Caches, CostModel
+from sparsec.targets.cost import Caches, CostModel, moved
 from sparsec.targets.isa import Isa
 from sparsec.targets.jit import Jit
 from sparsec.targets.samples import Sample, families
@@ -67,8 +67,14 @@ def fingerprint(isa: Isa, caches: Caches) -> str:
 
 
 def _events(sample: Sample, isa: Isa, caches: Caches) -> dict[str, float]:
-    kernel: Any = sample.kernel()
-    return kernel.events(isa, caches, np.zeros(sample.sizes, np.float32))
+    return count(sample, sample.kernel(), np.zeros(sample.sizes, np.float32), isa, caches)
+
+
+def count(sample: Sample, kernel: Any, weight: np.ndarray, isa: Isa, caches: Caches) -> dict[str, float]:
+    """The events of a sample: a kernel that is chosen by its weights counts by them, others by their arguments' size."""
+    if hasattr(kernel, "events"):
+        return kernel.events(isa, caches, weight)
+    return {**kernel.work(isa), **moved(sum(array.nbytes for array in sample.arrays(kernel, weight)), caches)}
 
 
 def _fitted(
@@ -78,11 +84,12 @@ def _fitted(
     report(0)
     weights = [sample.weight() for sample in samples]
     kernels: list[Any] = [sample.kernel() for sample in samples]
-    events = [kernel.events(isa, caches, weight) for kernel, weight in zip(kernels, weights, strict=True)]
+    cases = list(zip(samples, kernels, weights, strict=True))
+    events = [count(*case, isa, caches) for case in cases]
     jit, flusher = Jit(kernels, isa), Flusher(caches.l2)
     runs = [
         Timed(jit, kernel, sample.arrays(kernel, weight), flusher)
-        for sample, kernel, weight in zip(samples, kernels, weights, strict=True)
+        for sample, kernel, weight in cases
     ]
     times = measure(runs, report)
     names = sorted(set().union(*events))

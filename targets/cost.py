@@ -29,6 +29,10 @@ class Caches:
     l1: int
     l2: int
 
+    def beyond(self, nbytes: float) -> float:
+        """The part of `nbytes` of activations that the L2 no longer holds when they are wanted."""
+        return min(1.0, max(0.0, nbytes / self.l2 - 0.5))
+
     def overflow(self, rows: int, nbytes: int, stride: int) -> float:
         """The part of `rows` rows of `nbytes` bytes, `stride` bytes apart, that does not stay in the L1."""
         held = [0] * SETS
@@ -41,6 +45,11 @@ class Caches:
 
 
 Events = Mapping[str, float]
+
+
+def moved(nbytes: float, caches: Caches) -> dict[str, float]:
+    """The events of one step whose arguments have so many bytes, beside its own work."""
+    return {"step": 1, "moved byte": nbytes, "moved far byte": caches.beyond(nbytes) * nbytes}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sparsec.errors import SparsecError, UsageError
 from sparsec.ir import Panel, PanelAttr, node_name
 from sparsec.target import Candidate, Plan, Target
 from sparsec.targets import codegen
-from sparsec.targets.cost import CostModel
+from sparsec.targets.cost import CostModel, moved
 from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
@@ -51,6 +51,10 @@ class NativeTarget(Target):
     def ways(self, op: Operation, weights: WeightStore) -> Sequence[Way]:
         """The kernels between which tuning can choose for `op`; none where there is but one."""
         return ways_of(op, weights, self)
+
+    def predicted(self, kernel: Kernel, nbytes: int) -> float:
+        """Seconds of a kernel that nobody chose, by its work and by the bytes of its arguments."""
+        return self.cost.seconds({**kernel.work(self.isas[0]), **moved(nbytes, self.cost.caches)})
 
     def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
         """The kernel calls that compute `op`, whose layouts and kernel are chosen."""

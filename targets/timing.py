@@ -7,6 +7,7 @@ same arrays finds all of them in the L2 instead: a classifier's head looked twic
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ class Flusher:
     """Takes all that it can out of the first two levels of cache."""
 
     def __init__(self, l2: int) -> None:
-        self._bytes = np.zeros(2 * l2, np.uint8)
+        self._bytes = np.ones(2 * l2, np.uint8)  # zeros would all be one page
 
     def flush(self) -> None:
         _touch(self._bytes)
@@ -34,7 +35,7 @@ class Timed:
     def __init__(
         self, jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray], flusher: Flusher, cold: Sequence[int] = (1,)
     ) -> None:
-        copies = [aligned_copy(array) for array in arrays]
+        copies = [_mapped(array) if index in cold else aligned_copy(array) for index, array in enumerate(arrays)]
         self._run, self._chunks, self._flusher = jit.prepared(kernel, copies), kernel.chunks, flusher
         # The result's memory was used longest ago, the first operand has just been written.
         self._warm = [copy.reshape(-1).view(np.uint8) for index, copy in enumerate(copies) if index not in cold][::-1]
@@ -50,6 +51,16 @@ class Timed:
             self._run(0, self._chunks)
             best = min(best, time.perf_counter() - start)
         return best
+
+
+def _mapped(array: np.ndarray) -> np.ndarray:
+    """A copy in pages of 4 KB, as those of a library's file are: a classifier's head takes 1.8 times as long as in 2 MB."""
+    memory = mmap.mmap(-1, max(1, array.nbytes))
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    copy = np.frombuffer(memory, np.uint8, array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _touch(array: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 
 from sparsec.targets.builder import Builder
+from sparsec.targets.isa import Isa
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Kernel(ABC):
     def scratch(self) -> int:
         """Bytes of scratch that a thread needs."""
         return 0
+
+    def work(self, isa: Isa) -> dict[str, float]:
+        """What costs time besides moving the arguments, in events of a `CostModel`, where nothing is to be chosen."""
+        return {}
 
     @property
     def symbol(self) -> str:

@@ -13,6 +13,7 @@ from xdsl.ir import Operation
 
 from sparsec.ir import MapOp, TensorType, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.region import Body, element
@@ -39,6 +40,10 @@ class Map(Kernel):
     @property
     def chunks(self) -> int:
         return self._blocks.chunks
+
+    def work(self, isa: Isa) -> dict[str, float]:
+        vectors, long = prod(self.space.sizes) / isa.lanes, self.body.long_ops
+        return {"elementary function": vectors * long, "map op": vectors * (self.body.ops - long)}
 
     @property
     def _blocks(self) -> Blocks:

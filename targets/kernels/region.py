@@ -49,9 +49,18 @@ class Body:
     @property
     def is_long(self) -> bool:
         """Whether the region holds elementary functions, of 20 to 60 instructions each."""
-        return any(
-            op.name.startswith("math.") and op.name[len("math.") :] not in _SHORT for op in self.region.block.ops
-        )
+        return self.long_ops > 0
+
+    @property
+    def long_ops(self) -> int:
+        """How many elementary functions the region holds."""
+        names = [op.name for op in self.region.block.ops]
+        return sum(name.startswith("math.") and name[len("math.") :] not in _SHORT for name in names)
+
+    @property
+    def ops(self) -> int:
+        """How many ops the region holds."""
+        return sum(1 for _ in self.region.block.ops) - 1
 
     def emit(self, b: Builder, arguments: Sequence[Value]) -> list[Value]:
         """What the region yields, an element type as it says. Arguments are scalars and vectors of one width, mixed.

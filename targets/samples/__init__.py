@@ -16,6 +16,7 @@ from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.samples.bf16 import CONV_BF16
 from sparsec.targets.samples.conv import CONV
 from sparsec.targets.samples.linear import LINEAR
+from sparsec.targets.samples.others import OTHERS
 
 
 class Counted(Protocol):
@@ -45,7 +46,7 @@ class Sample(Protocol):
         ...
 
 
-FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR}
+FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR, "other": OTHERS}
 BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16}
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsec.ir import identity_region
+from sparsec.ir.scalar import region
 from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.shape import LINE, ConvShape
+from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
 from sparsec.targets.kernels.conv.table import DENSE, SPARSE
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
@@ -29,6 +31,7 @@ class ConvSample:
     rows: int
     taps: int = 1
     stride: int = 1
+    residual: bool = False  # whether the epilogue adds an operand of the result's size
 
     @property
     def shape(self) -> ConvShape:
@@ -49,6 +52,8 @@ class ConvSample:
         return np.where(random.random(values.shape) < self.density, values, np.float32(0))
 
     def kernel(self) -> ConvKernel:
+        if self.residual:
+            return self.row.kernel(self.shape, (Extra("f32", 0, 0, True),), Body.of(region([f32, f32], operator.add)))
         return self.row.kernel(self.shape, (), Body.of(identity_region([f32])))
 
     def arrays(self, kernel: ConvKernel, weight: np.ndarray) -> list[np.ndarray]:
@@ -56,7 +61,7 @@ class ConvSample:
         random = np.random.default_rng(1)
         sizes = [planes.images * planes.image_size for planes in (kernel.shape.source, kernel.shape.target)]
         x, y = (random.standard_normal(size, dtype=np.float32) for size in sizes)
-        return [x, kernel.pack(weight), y]
+        return [x, kernel.pack(weight), *([y.copy()] if self.residual else []), y]
 
 
 def _planes(channels: int, size: int, rows: int) -> Planes:
@@ -78,6 +83,17 @@ CONV = (
     ConvSample(DENSE, 1.0, 64, 12, 28, 4, 3),
     ConvSample(DENSE, 1.0, 128, 12, 28, 4, 1, 2),
     ConvSample(DENSE, 1.0, 64, 12, 14, 14, 3, 2),
+    # Where activations lie beyond the L2, and where the weights do.
+    ConvSample(DENSE, 1.0, 32, 64, 112, 2),
+    ConvSample(DENSE, 1.0, 64, 256, 56, 2, residual=True),
+    ConvSample(DENSE, 1.0, 32, 32, 80, 2),
+    ConvSample(DENSE, 1.0, 512, 2048, 7, 7),
+    ConvSample(WIDE, 0.1, 16, 96, 112, 2),
+    ConvSample(WIDE, 0.1, 32, 16, 112, 2),
+    ConvSample(WIDE, 0.1, 144, 24, 56, 2, residual=True),
+    ConvSample(WIDE, 0.1, 64, 256, 56, 2, residual=True),
+    ConvSample(WIDE, 0.2, 128, 512, 28, 4, residual=True),
+    ConvSample(WIDER_K, 0.1, 192, 32, 28, 4, residual=True),
     ConvSample(WIDE, 0.5, 256, 128, 28, 4),
     ConvSample(WIDE, 0.1, 256, 256, 28, 4),
     ConvSample(WIDE, 0.02, 256, 256, 28, 4),

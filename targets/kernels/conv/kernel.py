@@ -64,16 +64,30 @@ class ConvKernel(Kernel):
         """What the kernel does that costs time, over all chunks on one core (see `CostModel`)."""
 
     def shared_events(self, isa: Isa, caches: Caches, stream: float) -> dict[str, float]:
-        """Packing, and the bytes that come from beyond the L2; `stream` bytes of weights are read for each panel."""
+        """Packing, and all that passes between the L1 and what lies behind it; `stream` bytes are the weights."""
+        traffic = self.traffic(caches, stream)
+        if self.shape.direct:
+            return traffic
+        packing = Shifting if Shifting.fits(self.shape, isa) else Packing
+        return {**traffic, **packing.events(self.shape, isa)}
+
+    def traffic(self, caches: Caches, stream: float) -> dict[str, float]:
+        """Bytes of weights, read anew for each panel where the L2 does not hold them, and of activations.
+
+        The source has been written just before: where all activations do not fit in the L2, a part of each is beyond.
+        """
         shape = self.shape
-        held = shape.source.images * shape.source.image_size + shape.target.images * shape.target.image_size
-        far = 4 * held if 4 * held + stream > caches.l2 else 0
-        if stream > caches.l2 / 2:
-            far += stream * (shape.panels if shape.groups == 1 else 1)
-        if shape.direct:
-            return {"far byte": far}
-        packing = Shifting if Shifting.fits(shape, isa) else Packing
-        return {"far byte": far, **packing.events(shape, isa)}
+        written = 4 * shape.target.images * shape.target.image_size
+        read = 4 * shape.source.images * shape.source.image_size + written * sum(x.full for x in self.extras)
+        beyond = caches.beyond(read + written)
+        again = (shape.panels if shape.groups == 1 else 1) - 1 if stream > caches.l2 / 2 else 0
+        return {
+            "call": 1,
+            "far byte": stream * (1 + again),
+            "near byte": read + written,
+            "far read byte": beyond * read,
+            "far written byte": beyond * written,
+        }
 
     @property
     def blocks(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from sparsec.ir import ConvOp, PoolOp, type_of
 from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.strips import Masks
@@ -79,6 +80,11 @@ class WindowKernel(Kernel):
     @abstractmethod
     def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
         """What combines the taps of one output channel."""
+
+    def work(self, isa: Isa) -> dict[str, float]:
+        vectors = self.target.images * self.target.channels * self.target.height * -(-self.target.width // isa.lanes)
+        tap = "window tap" if self.window.strides[1] == 1 else "strided window tap"
+        return {tap: vectors * self.window.kernel[0] * self.window.kernel[1], "window row": vectors}
 
     @property
     def block(self) -> int:
