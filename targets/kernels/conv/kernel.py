@@ -71,8 +71,8 @@ class ConvKernel(Kernel):
         packing = Shifting if Shifting.fits(self.shape, isa) else Packing
         return {**traffic, **packing.events(self.shape, isa)}
 
-    def traffic(self, caches: Caches, stream: float) -> dict[str, float]:
-        """Bytes of weights, read anew for each panel where the L2 does not hold them, and of activations.
+    def traffic(self, caches: Caches, stream: float, passes: int | None = None) -> dict[str, float]:
+        """Bytes of weights, read in each of `passes` (panels) anew where the L2 does not hold them, and of activations.
 
         The source has been written just before: where all activations do not fit in the L2, a part of each is beyond.
         """
@@ -80,10 +80,10 @@ class ConvKernel(Kernel):
         written = 4 * shape.target.images * shape.target.image_size
         read = 4 * shape.source.images * shape.source.image_size + written * sum(x.full for x in self.extras)
         beyond = caches.beyond(read + written)
-        again = (shape.panels if shape.groups == 1 else 1) - 1 if stream > caches.l2 / 2 else 0
+        passes = passes or (shape.panels if shape.groups == 1 else 1)
         return {
             "call": 1,
-            "far byte": stream * (1 + again),
+            "far byte": stream * (passes if stream > caches.l2 / 2 else 1),
             "near byte": read + written,
             "far read byte": beyond * read,
             "far written byte": beyond * written,
