@@ -230,7 +230,8 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         layer["flops"] = useful_flops(op, model.weights)
         layer["bytes"] = sum(buffer.nbytes for buffer in step.arguments)
         why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
-        seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"])
+        written = step.arguments[-1].nbytes
+        seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
         layers.append({**layer, **why, "seconds": seconds})
     return {
         "sparsec": __version__,

@@ -71,10 +71,11 @@ def _events(sample: Sample, isa: Isa, caches: Caches) -> dict[str, float]:
 
 
 def count(sample: Sample, kernel: Any, weight: np.ndarray, isa: Isa, caches: Caches) -> dict[str, float]:
-    """The events of a sample: a kernel that is chosen by its weights counts by them, others by their arguments' size."""
+    """The events of a sample: kernels chosen by their weights count by them, others by the size of their arguments."""
     if hasattr(kernel, "events"):
         return kernel.events(isa, caches, weight)
-    return {**kernel.work(isa), **moved(sum(array.nbytes for array in sample.arrays(kernel, weight)), caches)}
+    *read, written = (array.nbytes for array in sample.arrays(kernel, weight))
+    return {**kernel.work(isa), **moved(kernel.moves, sum(read), written, caches)}
 
 
 def _fitted(
@@ -87,10 +88,7 @@ def _fitted(
     cases = list(zip(samples, kernels, weights, strict=True))
     events = [count(*case, isa, caches) for case in cases]
     jit, flusher = Jit(kernels, isa), Flusher(caches.l2)
-    runs = [
-        Timed(jit, kernel, sample.arrays(kernel, weight), flusher)
-        for sample, kernel, weight in cases
-    ]
+    runs = [Timed(jit, kernel, sample.arrays(kernel, weight), flusher) for sample, kernel, weight in cases]
     times = measure(runs, report)
     names = sorted(set().union(*events))
     counts = np.array([[event.get(name, 0.0) for name in names] for event in events])

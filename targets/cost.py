@@ -47,9 +47,15 @@ class Caches:
 Events = Mapping[str, float]
 
 
-def moved(nbytes: float, caches: Caches) -> dict[str, float]:
-    """The events of one step whose arguments have so many bytes, beside its own work."""
-    return {"step": 1, "moved byte": nbytes, "moved far byte": caches.beyond(nbytes) * nbytes}
+def moved(kind: str, read: float, written: float, caches: Caches) -> dict[str, float]:
+    """The events of one step of a kind of kernels whose arguments have so many bytes, beside its own work."""
+    beyond = caches.beyond(read + written)
+    return {
+        f"{kind} step": 1,
+        f"{kind} byte": read + written,
+        f"{kind} byte from afar": beyond * read,
+        f"{kind} byte to afar": beyond * written,
+    }
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class NativeTarget(Target):
         """The kernels between which tuning can choose for `op`; none where there is but one."""
         return ways_of(op, weights, self)
 
-    def predicted(self, kernel: Kernel, nbytes: int) -> float:
+    def predicted(self, kernel: Kernel, read: int, written: int) -> float:
         """Seconds of a kernel that nobody chose, by its work and by the bytes of its arguments."""
-        return self.cost.seconds({**kernel.work(self.isas[0]), **moved(nbytes, self.cost.caches)})
+        return self.cost.seconds({**kernel.work(self.isas[0]), **moved(kernel.moves, read, written, self.cost.caches)})
 
     def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
         """The kernel calls that compute `op`, whose layouts and kernel are chosen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from sparsec.targets.builder import Builder
 from sparsec.targets.isa import Isa
@@ -16,6 +17,9 @@ class Kernel(ABC):
 
     Two kernels with equal fields are the same function and share a symbol.
     """
+
+    moves: ClassVar[str] = "map"
+    """The kind of kernels with which this one shares the costs of a step and of the bytes that it moves."""
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.samples.bf16 import CONV_BF16
 from sparsec.targets.samples.conv import CONV
 from sparsec.targets.samples.linear import LINEAR
-from sparsec.targets.samples.others import OTHERS
+from sparsec.targets.samples.others import MAPS, WINDOWS
 
 
 class Counted(Protocol):
@@ -46,7 +46,7 @@ class Sample(Protocol):
         ...
 
 
-FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR, "other": OTHERS}
+FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR, "window": WINDOWS, "map": MAPS}
 BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16}
 
 

@@ -85,17 +85,25 @@ class MapSample:
         return [np.zeros(prod(kernel.space.sizes), np.float32) for _ in kernel.elements]
 
 
-OTHERS = (
+WINDOWS = (
     WindowSample(32, 112, 2),
     WindowSample(144, 56, 2),
     WindowSample(256, 28, 4),
     WindowSample(512, 14, 14),
     WindowSample(960, 7, 7),
+    WindowSample(192, 7, 7, 5),
+    WindowSample(192, 14, 14),
+    WindowSample(32, 28, 4),
     WindowSample(64, 28, 4, 5),
     WindowSample(64, 112, 2, 3, 2),
     WindowSample(128, 56, 2, 3, 2),
     WindowSample(256, 28, 4, 3, 2),
     WindowSample(576, 14, 14, 3, 2),
+    WindowSample(96, 14, 14, 3, 2),
+    WindowSample(96, 112, 2, 3, 2),
+    WindowSample(192, 28, 4, 5, 2),
+)
+MAPS = (
     MapSample(1 << 12, 1),
     MapSample(1 << 16, 1),
     MapSample(1 << 16, 3),

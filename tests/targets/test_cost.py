@@ -9,7 +9,9 @@ from sparsec.targets import calibration, cost
 from sparsec.targets.calibration import Calibration
 from sparsec.targets.cost import Caches, CostModel, calibrated, shipped
 from sparsec.targets.isa import AVX512, ISAS, host_isas
+from sparsec.targets.native import NativeTarget
 from sparsec.targets.samples import FAMILIES
+from sparsec.targets.samples.others import WindowSample
 
 CACHES = Caches(32 << 10, 512 << 10)
 
@@ -31,8 +33,20 @@ def test_fit_has_no_negative_costs():
 def test_shipped_models_know_every_event(isa):
     model = shipped(isa)
     for sample in (sample for samples in FAMILIES.values() for sample in samples):
-        weight = sample.weight()
-        assert model.seconds(sample.kernel().events(isa, CACHES, weight)) > 0
+        assert model.seconds(calibration.count(sample, sample.kernel(), sample.weight(), isa, CACHES)) > 0
+
+
+def test_what_is_beyond_the_l2():
+    assert CACHES.beyond(100 << 10) == 0
+    assert 0 < CACHES.beyond(400 << 10) < 1
+    assert CACHES.beyond(4 << 20) == 1
+
+
+def test_bytes_and_work_of_other_kernels_take_time():
+    target = NativeTarget("x86", (AVX512,), shipped(AVX512))
+    small, large = (WindowSample(channels, 28, 4).kernel() for channels in (32, 64))
+    assert 0 < target.predicted(small, 1 << 17, 1 << 17) < target.predicted(large, 1 << 17, 1 << 17)
+    assert target.predicted(small, 1 << 17, 1 << 17) < target.predicted(small, 1 << 22, 1 << 22)
 
 
 def test_overflow_of_the_l1():

@@ -70,6 +70,7 @@ class WindowKernel(Kernel):
     window: Window
     element: str
 
+    moves = "window"
     fill = 0.0  # what source elements beyond the borders count as
 
     @property
@@ -82,9 +83,11 @@ class WindowKernel(Kernel):
         """What combines the taps of one output channel."""
 
     def work(self, isa: Isa) -> dict[str, float]:
-        vectors = self.target.images * self.target.channels * self.target.height * -(-self.target.width // isa.lanes)
+        planes, (kh, kw) = self.target.images * self.target.channels, self.window.kernel
+        together = max(1, isa.lanes // (self.target.width + kw - 1))  # rows of a small image that one vector holds
+        vectors = planes * -(-self.target.height // together) * -(-self.target.width // isa.lanes)
         tap = "window tap" if self.window.strides[1] == 1 else "strided window tap"
-        return {tap: vectors * self.window.kernel[0] * self.window.kernel[1], "window row": vectors}
+        return {tap: vectors * kh * kw, "window vector": vectors, "plane": planes}
 
     @property
     def block(self) -> int:
