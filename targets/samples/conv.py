@@ -13,7 +13,7 @@ from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
-from sparsec.targets.kernels.conv.table import DENSE, SPARSE
+from sparsec.targets.kernels.conv.table import DENSE, SPARSE, WINOGRAD
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
@@ -68,6 +68,7 @@ def _planes(channels: int, size: int, rows: int) -> Planes:
     return Planes(1, channels, size, size, rows, -(-rows * size // LINE) * LINE)
 
 
+SQUARES, COLUMNS = WINOGRAD
 WIDE, WIDER_K, NARROW, NARROWEST = SPARSE
 CONV = (
     *(
@@ -94,6 +95,14 @@ CONV = (
     ConvSample(WIDE, 0.1, 64, 256, 56, 2, residual=True),
     ConvSample(WIDE, 0.2, 128, 512, 28, 4, residual=True),
     ConvSample(WIDER_K, 0.1, 192, 32, 28, 4, residual=True),
+    *(
+        ConvSample(SQUARES, 1.0, *sizes, 3)
+        for sizes in ((64, 64, 56, 2), (256, 64, 14, 14), (96, 12, 28, 4), (16, 96, 40, 4), (256, 256, 14, 14))
+    ),
+    *(
+        ConvSample(COLUMNS, 1.0, *sizes, 3)
+        for sizes in ((256, 192, 7, 7), (192, 12, 14, 14), (16, 96, 28, 4), (64, 64, 10, 10), (512, 512, 7, 7))
+    ),
     ConvSample(WIDE, 0.5, 256, 128, 28, 4),
     ConvSample(WIDE, 0.1, 256, 256, 28, 4),
     ConvSample(WIDE, 0.02, 256, 256, 28, 4),

@@ -39,7 +39,8 @@ class DenseConv(ConvKernel):
     def multiply(self, b: Builder, work: Work) -> None:
         rows, most = register_tile(b.isa)
         full, rest = divmod(self.shape.outputs, OUTPUTS)
-        low, high, has_rest = self._blocks(b, work, full, rest)
+        parts = self.splits if self.shape.groups == 1 else 1
+        low, high, has_rest = blocks_of_parts(b, (work.low, work.high), parts, full, rest)
         for tile in tiles(self.shape.target.stride, b.isa.lanes, most):
             with b.loop(0, tile.repeats) as repeat:
                 column = repeat * (tile.vectors * b.isa.lanes) + tile.start
@@ -51,17 +52,6 @@ class DenseConv(ConvKernel):
                         for first in range(0, rest, rows):
                             some = range(first, min(first + rows, rest))
                             self._tile(b, work, tile, column, full * OUTPUTS, rest, some)
-
-    def _blocks(self, b: Builder, work: Work, full: int, rest: int) -> tuple[Index, Index, Value | bool]:
-        """The full blocks of weights in the parts [work.low, work.high), and whether the short one is there too."""
-        total = full + bool(rest)
-        parts = self.splits if self.shape.groups == 1 else 1
-        each = -(-total // parts)
-        low, high = work.low * each, work.high * each
-        if isinstance(low, int) and isinstance(high, int):
-            return low, min(high, full), low < total <= high
-        # Parts may be left over behind the last block: just one may add to its sums.
-        return low, b.min(b.as_index(high), b.constant(full)), (b.as_index(low) < total) & (b.as_index(high) >= total)
 
     def _tile(
         self, b: Builder, work: Work, tile: Tile, column: Index, first: Index, packed: int, rows: Sequence[int]
@@ -119,15 +109,28 @@ def register_tile(isa: Isa) -> tuple[int, int]:
     return rows, min(4, (isa.registers - 1) // (rows + 1))
 
 
+def blocks_of_parts(
+    b: Builder, wanted: tuple[Index, Index], parts: int, full: int, rest: int
+) -> tuple[Index, Index, Value | bool]:
+    """The full blocks of outputs in the parts [low, high) of `parts`, and whether the short one is there too."""
+    total = full + bool(rest)
+    each = -(-total // parts)
+    low, high = (part * each for part in wanted)
+    if isinstance(low, int) and isinstance(high, int):
+        return low, min(high, full), low < total <= high
+    # Parts may be left over behind the last block: just one may add to its sums.
+    return low, b.min(b.as_index(high), b.constant(full)), (b.as_index(low) < total) & (b.as_index(high) >= total)
+
+
 def pack_dense(weight: np.ndarray, groups: int, block: int) -> np.ndarray:
     """[M, C, KH, KW] in the order in which `DenseConv` reads it, in blocks of `block` rows of K."""
     weight = weight.reshape(groups, weight.shape[0] // groups, -1)
     starts = range(0, weight.shape[2], block)
-    pieces = [_panels(weight[group, :, start : start + block]) for group in range(groups) for start in starts]
+    pieces = [pack_rows(weight[group, :, start : start + block]) for group in range(groups) for start in starts]
     return np.concatenate(pieces, dtype=np.float32)
 
 
-def _panels(weight: np.ndarray) -> np.ndarray:
+def pack_rows(weight: np.ndarray) -> np.ndarray:
     """[M, K] as [M / 6][K][6], flat."""
     outputs, depth = weight.shape
     full = outputs // OUTPUTS * OUTPUTS

@@ -246,11 +246,11 @@ class Output:
         with self.b.loop(0, len(rows), step) as index:
             some = [rows[0] + index + i for i in range(step)]
             with self.b.loop(0, whole) as part:
-                self._revise(Tile(0, count), some, column + part * (count * lanes))
+                self.revise(Tile(0, count), some, column + part * (count * lanes))
             if rest := tile.vectors - whole * count:
-                self._revise(Tile(0, rest, tail=tile.tail), some, column + whole * (count * lanes))
+                self.revise(Tile(0, rest, tail=tile.tail), some, column + whole * (count * lanes))
 
-    def _revise(self, tile: Tile, rows: Sequence[Index], column: Index) -> None:
+    def revise(self, tile: Tile, rows: Sequence[Index], column: Index) -> None:
         """The epilogue on stored sums."""
         sums = [value for row in rows for value in self._load(self._target, tile, row, column)]
         self._store(self._epilogue(sums, tile, rows, column), tile, rows, column)

@@ -7,12 +7,14 @@ from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import SparseRow
+from sparsec.targets.kernels.conv.winograd import WinogradRow
 
 DENSE = DenseRow(128)
+WINOGRAD = (WinogradRow(32, True), WinogradRow(32, False))
 # Wider tiles cost less a multiply-add, but leave L1 for fewer rows of B, and so fewer non-zeros for each load of sums:
 # rows of B take 40 KB of it.
 SPARSE = (SparseRow(64, 128), SparseRow(96, 128), SparseRow(128, 80), SparseRow(160, 64))
-ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *SPARSE)}
+ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, *SPARSE)}
 
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP),)}
 """Rows that round products to bf16, for compilations that allow it."""
@@ -34,4 +36,4 @@ def row_named(name: str) -> Row:
     return {**variants("bf16"), **rows_of("bf16")}[name]
 
 
-__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE", "row_named", "rows_of", "variants"]
+__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE", "WINOGRAD", "row_named", "rows_of", "variants"]
