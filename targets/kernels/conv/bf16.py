@@ -1,7 +1,7 @@
 """Dense weights of bf16: products of pairs along K, summed in f32.
 
 Activations are f32 in memory. Each panel is rounded once to pairs of channels (see `Grid`), from which all outputs read
-all taps. One stream of weights serves all ISAs: AMX multiplies 2 × 2 tiles, vdpbf16ps 8 rows × 3 vectors, and ISAs
+all taps. One stream of weights serves all ISAs: AMX multiplies 2 × 2 tiles, vdpbf16ps 8 rows × 2 vectors, and ISAs
 without either widen pairs to f32.
 
 On a Xeon with 217 GFLOP/s of f32 FMA from registers, AMX reaches 3170 from registers and L1 and 2400 where the tiles of
@@ -10,7 +10,7 @@ one side come from L2; vdpbf16ps reaches 109, half of f32: it pays on AMD, where
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,12 +24,14 @@ from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
 from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, tiles
+from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.pairs import dot, rounded
 from sparsec.targets.kernels.region import Body
 
+STRIP = 32  # columns whose sums lie in scratch together: two tiles, or vectors of all ISAs
 OUTPUTS = 32  # in a block of weights: two tiles of 16 for each step along K
 TILE = 16 * STEP  # pairs in a tile of weights: 16 outputs × 16 pairs
+FAR = 524288  # bytes of weights from which on the next block is prefetched
 COPY_BYTES = 4 << 20  # most that the copy of a panel may take
 
 
@@ -55,7 +57,7 @@ class Bf16Conv(ConvKernel):
     @property
     def steps(self) -> int:
         """Steps along K, of 16 pairs."""
-        return self.grid.planes // STEP * self.grid.taps[0] * self.grid.taps[1]
+        return self.grid.groups * self.grid.taps[0] * self.grid.taps[1]
 
     @property
     def singly(self) -> bool:
@@ -63,12 +65,11 @@ class Bf16Conv(ConvKernel):
 
     @property
     def scratch(self) -> int:
-        return amx.CONFIG_BYTES + 4 * (_lines(self.grid.size) + OUTPUTS * self._sums_stride)
+        return amx.CONFIG_BYTES + 4 * (_lines(self.grid.size) + OUTPUTS * STRIP)
 
     @property
-    def _sums_stride(self) -> int:
-        """Floats from one output to the next in scratch: whole tiles, not a multiple of 4 KB."""
-        return self.grid.columns + LINE
+    def _far(self) -> bool:
+        return 4 * TILE * self.steps * self.shape.outputs // amx.ROWS >= FAR
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         return pack_bf16(weight, self.grid)
@@ -82,73 +83,109 @@ class Bf16Conv(ConvKernel):
             padding.clear(copy)
             with _tiles(b, scratch), self._panels(b, begin, end) as (panel, low, high):
                 image, panel = divide(panel, shape.target.panels, shape.target.images)
-                output = Output(b, self, extras, target, image, panel, 0)
+                output = _Panel(b, self, extras, target, image, panel, 0)
                 padding.emit(source + shape.source.image(image), copy, panel)
-                work = Work(copy, weights, output, 0, 0, 0, low, high)
-                self._blocks(b, work, sums)
+                self._blocks(b, _Part(copy, weights, sums, output, low, high))
 
     def multiply(self, b: Builder, work: Work) -> None:
         raise NotImplementedError("emit walks the blocks of outputs itself")
 
-    def _blocks(self, b: Builder, work: Work, sums: Ref) -> None:
-        """All blocks of outputs in the parts [work.low, work.high)."""
+    def _blocks(self, b: Builder, part: _Part) -> None:
+        """All blocks of outputs in the parts [part.low, part.high)."""
         full, rest = divmod(self.shape.outputs, OUTPUTS)
         total = full + bool(rest)
         each = -(-total // self.splits)
-        low, high = work.low * each, work.high * each
+        low, high = part.low * each, part.high * each
         stop = min(high, full) if isinstance(high, int) else b.min(b.as_index(high), b.constant(full))
         with b.loop(low, stop) as block:
-            self._block(b, work, sums, block, OUTPUTS)
+            self._block(b, part, block, OUTPUTS)
         if rest:
             static = isinstance(low, int) and isinstance(high, int)
             last = low < total <= high if static else (b.as_index(low) < total) & (b.as_index(high) >= total)
             with b.if_(last):
-                self._block(b, work, sums, full, rest)
+                self._block(b, part, full, rest)
 
-    def _block(self, b: Builder, work: Work, sums: Ref, block: Index, outputs: int) -> None:
-        """The results of some outputs: sums of the whole panel to scratch, then through the epilogue."""
-        weights = work.weights + block * (2 * TILE * self.steps)
-        multiply = self._with_tiles if b.isa.tiles else self._with_vectors
-        multiply(b, work.rows, weights, sums, -(-outputs // amx.ROWS))
-        with b.loop(0, outputs) as row:
-            self._conclude(b, work.output, sums + row * self._sums_stride, row + block * OUTPUTS)
+    def _block(self, b: Builder, part: _Part, block: Index, outputs: int) -> None:
+        """The results of some outputs, a strip of 32 columns after the other."""
+        weights = part.weights + block * (2 * TILE * self.steps)
+        whole = (self.shape.target.stride if self.grid.plain else self.grid.columns) // STRIP
+        if self.grid.plain:
+            with b.loop(0, whole) as strip:
+                self._strip(b, part, weights, strip, (block, outputs), STRIP)
+        else:  # written out, since pieces of rows lie elsewhere in each
+            for strip in range(whole):
+                self._strip(b, part, weights, strip, (block, outputs), STRIP)
+        if rest := self.grid.columns - whole * STRIP:
+            self._strip(b, part, weights, whole, (block, outputs), rest)
+        if self.epilogue.is_long and not self.grid.plain:
+            self._revise(b, part.output, block * OUTPUTS, outputs)
 
-    def _conclude(self, b: Builder, output: Output, sums: Ref, row: Index) -> None:
-        """The epilogue of one output: image row by image row, or where there are no gaps all of the panel at once."""
-        planes, grid = self.shape.target, self.grid
-        width, rows = (planes.stride, 1) if grid.plain else (planes.width, planes.rows)
-        with b.loop(0, rows) as line:
-            for tile in tiles(width, b.isa.lanes, 4):
-                with b.loop(0, tile.repeats) as repeat:
-                    column = repeat * (tile.vectors * b.isa.lanes) + tile.start
-                    place = column + line * grid.pitch
-                    values = [b.vload(sums, place + i * b.isa.lanes) for i in range(tile.vectors)]
-                    output.finish(values, tile, [row], column + line * planes.width, 0)
+    def _strip(
+        self, b: Builder, part: _Part, weights: Ref, strip: Index, rows: tuple[Index, int], columns: int
+    ) -> None:
+        """`columns` columns of a block: their sums in scratch, which stays in L1, then through the epilogue."""
+        sums, (block, outputs) = part.sums, rows
+        height = -(-outputs // amx.ROWS)
+        if b.isa.tiles:
+            self._with_tiles(b, part.copy, weights, sums, strip, (height, columns // amx.PIXELS))
+        else:
+            self._with_vectors(b, part.copy + strip * STRIP, weights, sums, (height, columns // b.isa.lanes))
+        step = next(step for step in (4, 2, 1) if outputs % step == 0)
+        with b.loop(0, outputs, step) as row:
+            for place, column, tile in self._pieces(b, strip, columns):
+                some = [row + block * OUTPUTS + i for i in range(step)]
+                starts = [sums + ((row + i) * STRIP + place) for i in range(step)]
+                values = [b.vload(start, v * b.isa.lanes) for start in starts for v in range(tile.vectors)]
+                if self.epilogue.is_long and not self.grid.plain:
+                    part.output.keep(values, tile, some, column)
+                else:
+                    part.output.finish(values, tile, some, column, 0)
+
+    def _pieces(self, b: Builder, strip: Index, columns: int) -> list[tuple[int, Index, Tile]]:
+        """Where the results of a strip lie in it, and where in the panel: pieces of image rows."""
+        grid, lanes, planes = self.grid, b.isa.lanes, self.shape.target
+        if not isinstance(strip, int):
+            return [(0, strip * STRIP, Tile(0, columns // lanes))]
+        first = strip * STRIP
+        if grid.plain:
+            count = min(planes.stride - first, columns)
+            return [(0, first, Tile(0, -(-count // lanes), tail=count % lanes or None))]
+        found: list[tuple[int, Index, Tile]] = []
+        for row in range(planes.rows):
+            start, stop = max(row * grid.pitch, first), min(row * grid.pitch + planes.width, first + columns)
+            if start < stop:
+                column = start - row * (grid.pitch - planes.width)
+                found.append(
+                    (start - first, column, Tile(0, -(-(stop - start) // lanes), tail=(stop - start) % lanes or None))
+                )
+        return found
+
+    def _revise(self, b: Builder, output: _Panel, first: Index, outputs: int) -> None:
+        """A long epilogue over the stored sums of a block: once in a loop, not once for each piece of a row."""
+        for tile in tiles(self.shape.target.stride, b.isa.lanes, 4):
+            with b.loop(0, outputs) as row, b.loop(0, tile.repeats) as repeat:
+                output.revise(tile, [row + first], repeat * (tile.vectors * b.isa.lanes) + tile.start)
 
     @contextmanager
-    def _walk(self, b: Builder, copy: Ref, weights: Ref, height: int) -> Iterator[tuple[Ref, Ref]]:
-        """Each step along K: where its 16 rows of pairs begin, and its weights, `height` tiles."""
+    def _walk(self, b: Builder, copy: Ref, weights: Ref, height: int) -> Iterator[tuple[Ref, Ref, Index]]:
+        """Each step along K: where its 16 rows of pairs begin, its weights, `height` tiles, and its number."""
         grid = self.grid
         down, across = grid.taps
-        with b.loop(0, grid.planes // STEP) as group, b.loop(0, down) as i, b.loop(0, across) as j:
+        with b.loop(0, grid.groups) as group, b.loop(0, down) as i, b.loop(0, across) as j:
             number = (group * down + i) * across + j
-            place = group * (STEP * grid.plane) + grid.tap(i, j)
-            yield copy + place, weights + number * (height * TILE)
+            yield copy + grid.run(group, i, j), weights + number * (height * TILE), number
 
-    def _with_tiles(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, height: int) -> None:
-        """AMX: `height` × 2 tiles of sums at a time."""
-        count = self.grid.columns // amx.PIXELS
-        with b.loop(0, count // 2) as pair:
-            self._tile(b, copy, weights, sums, pair * (2 * amx.PIXELS), (height, 2))
-        if count % 2:
-            self._tile(b, copy, weights, sums, (count - 1) * amx.PIXELS, (height, 1))
-
-    def _tile(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, column: Index, size: tuple[int, int]) -> None:
+    def _with_tiles(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, strip: Index, size: tuple[int, int]) -> None:
+        """AMX: a strip of `size` tiles. Meanwhile its share of the next block of weights is prefetched."""
         tiles, (height, width) = amx.Tiles(b), size
+        lines = -(-height * TILE // LINE * STRIP // self.grid.columns) if self._far else 0
+        ahead = weights + (height * TILE * self.steps + strip * (lines * LINE * self.steps))
         cells = [(row, at) for row in range(height) for at in range(width)]
         for row, at in cells:
             tiles.zero(2 * row + at)
-        with self._walk(b, copy + column, weights, height) as (right, left):
+        with self._walk(b, copy + strip * STRIP, weights, height) as (right, left, number):
+            for line in range(lines):
+                b.prefetch(ahead, number * (lines * LINE) + line * LINE, locality=2)
             for row in range(height):
                 tiles.load(4 + row, left + row * TILE, amx.ROW_BYTES)
             for at in range(width):
@@ -156,35 +193,32 @@ class Bf16Conv(ConvKernel):
             for row, at in cells:
                 tiles.multiply(2 * row + at, 4 + row, 6 + at)
         for row, at in cells:
-            place = sums + column + (row * amx.ROWS * self._sums_stride + at * amx.PIXELS)
-            tiles.store(2 * row + at, place, 4 * self._sums_stride)
+            tiles.store(2 * row + at, sums + (row * amx.ROWS * STRIP + at * amx.PIXELS), 4 * STRIP)
 
-    def _with_vectors(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, height: int) -> None:
-        rows, most = register_tile(b.isa)
-        lanes = b.isa.lanes
-        for tile in tiles(self.grid.columns, lanes, most):
-            with b.loop(0, tile.repeats) as repeat, b.loop(0, height * amx.ROWS // rows) as part:
-                column = repeat * (tile.vectors * lanes) + tile.start
-                first = part * rows
-                values = self._vectors(b, copy + column, (weights, first, height), rows, tile.vectors)
-                for index, value in enumerate(values):
-                    row, vector = divmod(index, tile.vectors)
-                    b.vstore(value, sums + (first + row) * self._sums_stride, column + vector * lanes)
+    def _with_vectors(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, size: tuple[int, int]) -> None:
+        """A strip of size[0] tiles of 16 rows and size[1] vectors, in register tiles."""
+        (height, vectors), (rows, most) = size, register_tile(b.isa)
+        most = min(most, vectors)
+        with b.loop(0, vectors, most) as vector, b.loop(0, height * amx.ROWS, rows) as row:
+            column = vector * b.isa.lanes
+            values = self._vectors(b, copy + column, (weights, row, height), rows, most)
+            for index, value in enumerate(values):
+                i, v = divmod(index, most)
+                b.vstore(value, sums + (row + i) * STRIP, column + v * b.isa.lanes)
 
     def _vectors(self, b: Builder, copy: Ref, left: tuple[Ref, Index, int], rows: int, vectors: int) -> list[Value]:
         """The sums of some rows of a block, from row left[1] on, over a few vectors of columns."""
         weights, first, height = left
-        lanes = b.isa.lanes
+        lanes, grid = b.isa.lanes, self.grid
         sums = [b.constant(0.0, "f32", lanes)] * (rows * vectors)
-        grid = self.grid
         down, across = grid.taps
         with (
-            b.loop(0, grid.planes // STEP, carry=sums) as group,
+            b.loop(0, grid.groups, carry=sums) as group,
             b.loop(0, down, carry=sums) as i,
             b.loop(0, across, carry=sums) as j,
         ):
             number = (group * down + i) * across + j
-            right = copy + (group * (STEP * grid.plane) + grid.tap(i, j))
+            right = copy + grid.run(group, i, j)
             step = weights + (number * (height * TILE) + first * STEP)
             with b.loop(0, STEP, carry=sums) as at:
                 values = [b.vload(right + at * grid.plane, v * lanes) for v in range(vectors)]
@@ -204,14 +238,36 @@ class Bf16Conv(ConvKernel):
             far += stream * panels
         lines = 1 if grid.plain else shape.target.rows
         width = shape.target.stride if grid.plain else shape.target.width
-        sources = -(-grid.channels // 2) * grid.rows * len(grid.phases[0]) * len(grid.phases[1])
+        sources = -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
         return {
             "bf16 product": panels * -(-shape.outputs // amx.ROWS) * self.steps * (grid.columns // amx.PIXELS),
             "bf16 row": panels * sources,
-            "bf16 pair": panels * sources * -(-grid.pitch // isa.lanes),
+            "bf16 pair": panels
+            * sources
+            * -(-(shape.source.stride if shape.direct else shape.target.width) // isa.lanes),
             "bf16 sum": panels * shape.outputs * lines * -(-width // isa.lanes),
             "bf16 far byte": far,
         }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The work on a panel: its copy in pairs, and the parts [low, high) of the outputs. `sums` are those of a strip."""
+
+    copy: Ref
+    weights: Ref
+    sums: Ref
+    output: _Panel
+    low: Index
+    high: Index
+
+
+class _Panel(Output):
+    """Results whose sums may be stored before the epilogue."""
+
+    def keep(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
+        """Stores sums, for `revise` to finish."""
+        self._store(sums, tile, rows, column)
 
 
 @dataclass(frozen=True)
@@ -234,8 +290,6 @@ class Bf16Row(Row):
 
 def register_tile(isa: Isa) -> tuple[int, int]:
     """Rows and vectors of sums without AMX: they, a weight and a row of pairs, widened or not, fit in the registers."""
-    if isa.bf16_dot:
-        return 8, 3
     return {32: (8, 2), 16: (4, 2)}.get(isa.registers, (4, 1))
 
 
@@ -245,9 +299,9 @@ def pack_bf16(weight: np.ndarray, grid: Grid) -> np.ndarray:
     down, across = grid.taps
     if grid.unfolded:
         weight = weight.transpose(0, 1, 3, 2)
-    padded = np.zeros((-(-outputs // amx.ROWS) * amx.ROWS, 2 * grid.planes, down, across), np.uint16)
+    padded = np.zeros((-(-outputs // amx.ROWS) * amx.ROWS, 2 * STEP * grid.groups, down, across), np.uint16)
     padded[:outputs, : grid.channels] = rounded(weight.reshape(outputs, grid.channels, down, across))
-    steps = padded.reshape(-1, amx.ROWS, grid.planes // STEP, 2 * STEP, down, across)
+    steps = padded.reshape(-1, amx.ROWS, grid.groups, 2 * STEP, down, across)
     panels = steps.transpose(0, 2, 4, 5, 1, 3).reshape(len(steps), -1, amx.ROWS * 2 * STEP)
     blocks = [panels[first : first + 2].swapaxes(0, 1).ravel() for first in range(0, len(panels), 2)]
     return np.concatenate(blocks).view(np.int32)
