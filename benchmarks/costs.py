@@ -4,7 +4,7 @@
 
 A layer's time is the smallest of some runs of its step, its operands where the network left them. Each model is
 compiled three times: by the cost model's choice, all dense, and all sparse. A choice agrees with measurement where the
-kind that was chosen is the faster one, or within 3 % of it. Prints a table for docs/benchmarks.md. Pin it: taskset -c 1.
+kind that was chosen is the faster one, or within 3 % of it. The table is for docs/benchmarks.md. Pin: taskset -c 1.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class ConvSample:
     taps: int = 1
     stride: int = 1
     residual: bool = False  # whether the epilogue adds an operand of the result's size
+    silu: bool = False  # x · sigmoid(x) in the epilogue
 
     @property
     def shape(self) -> ConvShape:
@@ -52,6 +53,9 @@ class ConvSample:
         return np.where(random.random(values.shape) < self.density, values, np.float32(0))
 
     def kernel(self) -> ConvKernel:
+        if self.silu:
+            silu = region([f32], lambda x: x / ((-x).call("exp") + 1.0))
+            return self.row.kernel(self.shape, (), Body.of(silu))
         if self.residual:
             return self.row.kernel(self.shape, (Extra("f32", 0, 0, True),), Body.of(region([f32, f32], operator.add)))
         return self.row.kernel(self.shape, (), Body.of(identity_region([f32])))
@@ -103,6 +107,9 @@ CONV = (
         ConvSample(COLUMNS, 1.0, *sizes, 3)
         for sizes in ((256, 192, 7, 7), (192, 12, 14, 14), (16, 96, 28, 4), (64, 64, 10, 10), (512, 512, 7, 7))
     ),
+    ConvSample(DENSE, 1.0, 32, 32, 80, 2, silu=True),
+    ConvSample(DENSE, 1.0, 64, 64, 40, 4, silu=True),
+    ConvSample(WIDE, 0.1, 256, 64, 56, 2, silu=True),
     ConvSample(WIDE, 0.5, 256, 128, 28, 4),
     ConvSample(WIDE, 0.1, 256, 256, 28, 4),
     ConvSample(WIDE, 0.02, 256, 256, 28, 4),

@@ -18,6 +18,7 @@ from sparsec.targets.kernels.windows.windows import Window
 
 LINE = 16
 RELU6 = Body.of(region([f32], lambda x: x.max(0.0).min(6.0)))
+SILU = Body.of(region([f32], lambda x: x / ((-x).call("exp") + 1.0)))
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class WindowSample:
     rows: int
     taps: int = 3
     stride: int = 1
+    silu: bool = False  # x · sigmoid(x) follows
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -42,7 +44,7 @@ class WindowSample:
         result = (self.size + 2 * pad - self.taps) // self.stride + 1
         window = Window((self.taps, self.taps), (self.stride, self.stride), (1, 1), (pad, pad))
         source, target = (self._planes(size) for size in (self.size, result))
-        return Depthwise(source, target, window, "f32", (), RELU6, None)
+        return Depthwise(source, target, window, "f32", (), SILU if self.silu else RELU6, None)
 
     def arrays(self, kernel: Depthwise, weight: np.ndarray) -> list[np.ndarray]:
         """The arguments of `kernel`."""
@@ -102,6 +104,9 @@ WINDOWS = (
     WindowSample(96, 14, 14, 3, 2),
     WindowSample(96, 112, 2, 3, 2),
     WindowSample(192, 28, 4, 5, 2),
+    WindowSample(96, 56, 2, silu=True),
+    WindowSample(480, 14, 14, silu=True),
+    WindowSample(256, 7, 7, 3),
 )
 MAPS = (
     MapSample(1 << 12, 1),

@@ -19,6 +19,7 @@ from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
 from sparsec.targets.kernels.conv.shift import Shifting
 from sparsec.targets.kernels.region import Body
 
+LINE = 64  # bytes
 TOGETHER = 4  # vectors that go through a long epilogue side by side, to hide latencies
 SUMS_BYTES = 512 * 1024  # of a panel's sums, from which on they count as too large for the L2
 
@@ -74,6 +75,7 @@ class ConvKernel(Kernel):
     def traffic(self, caches: Caches, stream: float, passes: int | None = None) -> dict[str, float]:
         """Bytes of weights, read in each of `passes` (panels) anew where the L2 does not hold them, and of activations.
 
+        With them come the elementary functions of the epilogue, 16 elements at a time.
         The source has been written just before: where all activations do not fit in the L2, a part of each is beyond.
         """
         shape = self.shape
@@ -87,6 +89,7 @@ class ConvKernel(Kernel):
             "near byte": read + written,
             "far read byte": beyond * read,
             "far written byte": beyond * written,
+            "epilogue function": self.epilogue.long_ops * written / LINE,
         }
 
     @property

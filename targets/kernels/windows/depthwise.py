@@ -77,6 +77,10 @@ class Depthwise(WindowKernel):
     def operands(self) -> list[str]:
         return ["f32", "f32", *(extra.element for extra in self.extras), "f32"]
 
+    @property
+    def functions(self) -> int:  # type: ignore[override]
+        return self.epilogue.long_ops
+
     def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
         _, weights, *extras, _ = arguments
         kh, kw = self.window.kernel

@@ -71,6 +71,7 @@ class WindowKernel(Kernel):
     element: str
 
     moves = "window"
+    functions = 0  # elementary functions of an epilogue
     fill = 0.0  # what source elements beyond the borders count as
 
     @property
@@ -87,7 +88,7 @@ class WindowKernel(Kernel):
         together = max(1, isa.lanes // (self.target.width + kw - 1))  # rows of a small image that one vector holds
         vectors = planes * -(-self.target.height // together) * -(-self.target.width // isa.lanes)
         tap = "window tap" if self.window.strides[1] == 1 else "strided window tap"
-        return {tap: vectors * kh * kw, "window vector": vectors, "plane": planes}
+        return {tap: vectors * kh * kw, "window vector": vectors, "window function": vectors * self.functions}
 
     @property
     def block(self) -> int:
