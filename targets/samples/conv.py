@@ -13,7 +13,7 @@ from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
-from sparsec.targets.kernels.conv.table import DENSE, SPARSE, WINOGRAD
+from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, TAPS, WINOGRAD
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
@@ -31,7 +31,8 @@ class ConvSample:
     rows: int
     taps: int = 1
     stride: int = 1
-    residual: bool = False  # whether the epilogue adds an operand of the result's size
+    height: int = 1  # outputs that share their zeros
+    residual: bool = False  # added in the epilogue
     silu: bool = False  # x · sigmoid(x) in the epilogue
 
     @property
@@ -50,7 +51,10 @@ class ConvSample:
     def weight(self) -> np.ndarray:
         random = np.random.default_rng(0)
         values = random.standard_normal(self.sizes, dtype=np.float32)
-        return np.where(random.random(values.shape) < self.density, values, np.float32(0))
+        if self.height == 1:
+            return np.where(random.random(values.shape) < self.density, values, np.float32(0))
+        kept = random.random((-(-self.outputs // self.height), *self.sizes[1:])) < self.density
+        return np.where(kept.repeat(self.height, axis=0)[: self.outputs], values, np.float32(0))
 
     def kernel(self) -> ConvKernel:
         if self.silu:
@@ -74,6 +78,8 @@ def _planes(channels: int, size: int, rows: int) -> Planes:
 
 SQUARES, COLUMNS = WINOGRAD
 WIDE, WIDER_K, NARROW, NARROWEST = SPARSE
+PAIRS, FOURS, NARROW_FOURS = BLOCKS
+SHARED, SHARED_FOURS = TAPS
 CONV = (
     *(
         ConvSample(DENSE, 1.0, *sizes)
@@ -125,4 +131,13 @@ CONV = (
     ConvSample(NARROWEST, 0.05, 320, 64, 14, 14),
     ConvSample(WIDE, 0.1, 256, 64, 56, 2),
     ConvSample(WIDE, 0.1, 768, 1024, 7, 7),
+    *(ConvSample(PAIRS, density, 256, 256, 14, 14, height=2) for density in (0.05, 0.3)),
+    *(ConvSample(FOURS, density, 256, 256, 28, 4, height=4) for density in (0.02, 0.1, 0.5)),
+    ConvSample(NARROW_FOURS, 0.1, 512, 256, 14, 14, height=4),
+    ConvSample(NARROW_FOURS, 0.3, 256, 256, 7, 7, height=4),
+    *(ConvSample(SHARED, density, 64, 128, 14, 14, 3) for density in (0.02, 0.1, 0.4)),
+    ConvSample(SHARED, 0.1, 64, 64, 28, 4, 3),
+    ConvSample(SHARED, 0.05, 64, 64, 56, 2, 3, 2),
+    ConvSample(SHARED, 0.1, 128, 256, 7, 7, 3),
+    ConvSample(SHARED_FOURS, 0.1, 64, 128, 14, 14, 3, height=4),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from conv_cases import KINDS, Shape, case, lowering
 from kernel_runner import every_isa
-from op_runner import check, memory
+from op_runner import Case, check, memory
 from xdsl.dialects.builtin import f32
 
 from sparsec import formats
@@ -21,6 +22,7 @@ from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
+from sparsec.targets.kernels.conv.stream import stored
 from sparsec.targets.kernels.conv.table import ROWS, WINOGRAD
 from sparsec.targets.native import NativeTarget
 
@@ -71,7 +73,7 @@ def test_extreme_densities(isa, row, density):
 def test_chunks_in_any_grouping(isa, row):
     """Ranges of chunks, as threads get them, give what all chunks at once give."""
     for shape in (
-        Shape(70, 400, (3, 5)),
+        Shape(70, 700, (3, 5)),
         Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2),
         Shape(32, 64, (12, 12), groups=8),
     ):
@@ -121,4 +123,40 @@ def test_format_holds_the_weights(row):
     packed = formats.pack(weight, row.format(ConvShape.of(made.op)))
     np.testing.assert_array_equal(formats.unpack(packed), weight)
     if row.sparse:
-        assert len(packed.values) == np.count_nonzero(weight)
+        assert len(packed.values) == stored(weight, row.height)
+
+
+@dataclass
+class Blocked(Shape):
+    """Blocks of `height` outputs have the same zeros."""
+
+    height: int = 4
+
+
+def blocked(shape: Blocked) -> Case:
+    """Random operands; where the first output of a block has a weight, all have."""
+    made = case(shape)
+    weight = made.arrays[1]
+    dense = np.random.default_rng(8).standard_normal(weight.shape).astype(np.float32)
+    kept = weight[:: shape.height] != 0
+    weight[...] = np.where(kept.repeat(shape.height, axis=0)[: len(weight)], dense, np.float32(0))
+    return made
+
+
+@every_isa
+@every_row
+def test_blocks_of_outputs(isa, row):
+    """Blocks that are full, and a last one that is not."""
+    shapes = [Blocked(70, m, (5, 7), density=0.2, height=h) for m in (8, 13) for h in (2, 4)]
+    shapes += [Blocked(20, 14, (7, 7), (3, 3), pads=(1, 1, 1, 1), density=0.1, batch=2)]
+    check(lowering(row), [blocked(shape) for shape in shapes], isa)
+
+
+@pytest.mark.parametrize("height", [2, 4])
+def test_blocks_are_chosen_for_blocks(height):
+    for kernel, pads in (((1, 1), (0, 0, 0, 0)), ((3, 3), (1, 1, 1, 1))):
+        made = blocked(Blocked(64, 64, (28, 28), kernel, pads=pads, density=0.2, height=height))
+        assert isinstance(made.op, ConvOp)
+        found = candidates(made.op, made.weights, NativeTarget("x86", (AVX512,), shipped(AVX512)))
+        assert f"b{height}x1" in found[0].row
+        assert f"d0%{height}: dense" in str(found[0].format)

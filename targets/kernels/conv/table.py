@@ -7,6 +7,7 @@ from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import SparseRow
+from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
 
 DENSE = DenseRow(128)
@@ -14,7 +15,11 @@ WINOGRAD = (WinogradRow(32, True), WinogradRow(32, False))
 # Wider tiles cost less a multiply-add, but leave L1 for fewer rows of B, and so fewer non-zeros for each load of sums:
 # rows of B take 40 KB of it.
 SPARSE = (SparseRow(64, 128), SparseRow(96, 128), SparseRow(128, 80), SparseRow(160, 64))
-ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, *SPARSE)}
+# Blocks of outputs: with 4 sums a vector the tile that registers hold is 96 wide.
+BLOCKS = (SparseRow(80, 128, 2), SparseRow(96, 96, 4), SparseRow(128, 80, 4))
+# Windows whose taps share copied rows, which take most of L1.
+TAPS = (TapsRow(36, 128), TapsRow(36, 96, 4))
+ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, *SPARSE, *BLOCKS, *TAPS)}
 
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP),)}
 """Rows that round products to bf16, for compilations that allow it."""
@@ -36,4 +41,4 @@ def row_named(name: str) -> Row:
     return {**variants("bf16"), **rows_of("bf16")}[name]
 
 
-__all__ = ["BF16_ROWS", "DENSE", "ROWS", "SPARSE", "WINOGRAD", "row_named", "rows_of", "variants"]
+__all__ = ["BF16_ROWS", "BLOCKS", "DENSE", "ROWS", "SPARSE", "TAPS", "WINOGRAD", "row_named", "rows_of", "variants"]
