@@ -31,16 +31,18 @@ def command(artifact, layer, as_json) -> None:
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
-    columns = ("node", "zeros", "density", "kernel", "predicted ms", "why")
-    rows = [_row(entry) for entry in layers if "alternatives" in entry]
-    options.table("layers with weights", columns, rows)
+    columns = ("node", "zeros", "density", "kernel", "ms", "why")
+    options.table("steps, with the times that the choice rests on", columns, [_row(entry) for entry in layers])
+    click.echo(f"{1e3 * sum(entry.get('seconds', 0.0) for entry in layers):.3f} ms in all, on one core")
 
 
 def _row(entry: dict[str, Any]) -> tuple:
-    density = round(entry["density"], 3)
-    if len(entry["alternatives"]) == 1:
-        return entry["node"], entry["pattern"], density, entry["row"], "–", "the only kernel for it"
-    return entry["node"], entry["pattern"], density, entry["row"], f"{entry['seconds'] * 1e3:.3f}", entry["reason"]
+    milliseconds = f"{entry.get('seconds', 0.0) * 1e3:.3f}"
+    if "alternatives" not in entry:
+        return entry["node"], "–", "–", entry["kernel"].rpartition("_")[0], milliseconds, "no weights to choose by"
+    density = f"{entry['density']:.3f}"
+    why = entry["reason"] if len(entry["alternatives"]) > 1 else "the only kernel for it"
+    return entry["node"], entry["pattern"], density, entry["row"], milliseconds, why
 
 
 def _detail(entry: dict[str, Any]) -> None:
@@ -53,5 +55,5 @@ def _detail(entry: dict[str, Any]) -> None:
         click.echo("There is one kernel for it.")
         return
     rows = [(a["row"], a["format"], a["seconds"] * 1e3, a["reason"]) for a in entry["alternatives"]]
-    options.table("alternatives, cheapest first", ("kernel", "format", "predicted ms", "reason"), rows)
+    options.table("alternatives, best first", ("kernel", "format", "ms", "reason"), rows)
     click.echo(f"chosen: {entry['row']}: {entry['reason']}")

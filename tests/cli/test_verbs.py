@@ -16,7 +16,7 @@ from whole_models import write_model
 
 from sparsec.program import load
 
-VERBS = ("check", "compile", "run", "bench", "explain", "prune", "opt", "targets", "doctor")
+VERBS = ("check", "compile", "run", "bench", "explain", "prune", "opt", "targets", "calibrate", "tune", "doctor")
 HEAVY = {"numpy", "onnx", "xdsl", "mlir", "llvmlite", "rich"}
 
 
@@ -167,7 +167,9 @@ def test_bench(sparsec, artifact: Path, model: Path) -> None:
 
 def test_explain(sparsec, artifact: Path) -> None:
     text = sparsec("explain", artifact).stdout
-    layers = [layer for layer in sparsec("explain", artifact, "--json").json if "alternatives" in layer]
+    steps = sparsec("explain", artifact, "--json").json
+    assert all(step["seconds"] > 0 for step in steps)
+    layers = [layer for layer in steps if "alternatives" in layer]
     pruned = [layer for layer in layers if layer["pattern"].startswith("unstructured")]
     assert len(pruned) >= 10
     for layer in layers:
