@@ -13,6 +13,7 @@ from sparsec.ir import print_module
 from sparsec.model import Model
 from sparsec.passes.assign_layouts import AssignLayouts
 from sparsec.passes.base import Pass
+from sparsec.passes.chain_layers import ChainLayers
 from sparsec.passes.choose_formats import ChooseFormats, Decision
 from sparsec.passes.eliminate_dead_channels import EliminateDeadChannels
 from sparsec.passes.fix_dims import FixDims
@@ -38,14 +39,21 @@ PASSES: tuple[type[Pass], ...] = (
     EliminateDeadChannels,
     AssignLayouts,
     ChooseFormats,
+    ChainLayers,
     PlanMemory,
 )
 
 
-def pipeline(dims: Mapping[str, int] | None = None, formats: Literal["auto", "dense", "sparse"] = "auto") -> list[Pass]:
+def pipeline(
+    dims: Mapping[str, int] | None = None,
+    formats: Literal["auto", "dense", "sparse"] = "auto",
+    threads: int = 1,
+    chains: bool = True,
+) -> list[Pass]:
     """The passes from an imported model to one whose kernels, layouts and memory are decided.
 
-    `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`.
+    `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`,
+    `threads` as in `ChainLayers`, which `chains` can leave out, so that each layer is a step of its own.
     """
     clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
     return [
@@ -60,6 +68,7 @@ def pipeline(dims: Mapping[str, int] | None = None, formats: Literal["auto", "de
         *clean,
         AssignLayouts(),
         ChooseFormats(formats),
+        *([ChainLayers(threads)] if chains else []),
         PlanMemory(),
     ]
 

@@ -4,8 +4,10 @@
     %b = sp.map(%a)               %b = sp.map(%a)       {arena = array<i64: 0>}          (in place: %a dies here)
     %c = sp.conv(%b, @v)          %c = sp.conv(%b, @v)  {arena = array<i64: 802816>}
 
-A value lives from the op that makes it to its last reader. A reshape is its input under another name. What the function
-returns is written to the caller's buffer directly. A map may write over an input of its own type that dies there.
+A value lives from the op that makes it to its last reader; the members of a chain (see chain_layers) run at the same
+time, and what only they read lies in windows, outside the arena. A reshape is its input under another name. What the
+function returns is written to the caller's buffer directly. A map may write over an input of its own type that dies
+there.
 
 Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
 values in some order, each in the smallest gap that fits between those that live at the same time; the best of several
@@ -20,11 +22,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
-from sparsec.ir.ops import integer, ints
+from sparsec.ir.ops import CHAIN, WINDOW, integer, ints
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.target import Buffer, Target
@@ -77,6 +79,11 @@ def root(value: SSAValue) -> SSAValue:
     return value
 
 
+def chain_of(op: Operation) -> int | None:
+    """The number of the chain that an op is a member of."""
+    return op.attributes[CHAIN].value.data if CHAIN in op.attributes else None  # type: ignore[attr-defined]
+
+
 def _own_outputs(model: Model) -> None:
     """Give every output a value of its own: one that is an input, a weight or another output is copied by a map."""
     block = model.main.body.block
@@ -124,12 +131,23 @@ class _Planner:
 
     def _find_lives(self) -> None:
         for index, op in enumerate(self._ops):
+            first, last = self._span(index)
             for value in op.operands:
                 if (live := self._lives.get(root(value))) is not None:
-                    live.last = index
+                    live.last = last
             for value in op.results:
-                if value not in self._buffers:
-                    self._lives[value] = Live(_aligned(_nbytes(value)), index, index)
+                if WINDOW in op.attributes:
+                    self._buffers[value] = Buffer("window", op.attributes[WINDOW].value.data, 0, _nbytes(value))  # type: ignore[attr-defined]
+                elif value not in self._buffers:
+                    self._lives[value] = Live(_aligned(_nbytes(value)), first, last)
+
+    def _span(self, index: int) -> tuple[int, int]:
+        """The first and last op that run at the same time as an op: itself, or the members of its chain."""
+        number = chain_of(self._ops[index])
+        if number is None:
+            return index, index
+        members = [i for i, op in enumerate(self._ops) if chain_of(op) == number]
+        return members[0], members[-1]
 
     def _share_dying_inputs(self) -> None:
         """Let maps write over an input, so that one buffer lives on from the input to the result."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ class Artifact:
     def outputs(self) -> tuple[Port, ...]:
         """Outputs in the order of a call."""
         return _ports(self.manifest["outputs"])
+
+
+def flat(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers of a manifest, members in place of their chains."""
+    return [entry for layer in layers for entry in layer.get("members", [layer])]
 
 
 def read_artifact(path: Path) -> Artifact:

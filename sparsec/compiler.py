@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sparsec import __version__, debug, verify
+from sparsec.artifact import flat
 from sparsec.errors import UsageError
 from sparsec.frontend.onnx import check_model, raise_all
 from sparsec.interpreter import run as interpret
@@ -24,7 +25,7 @@ from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
 from sparsec.program import load
 from sparsec.schedule import Schedule, schedule
-from sparsec.target import Port
+from sparsec.target import Port, Step
 from sparsec.targets.measured import Measured
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
@@ -40,6 +41,7 @@ class Options:
 
     `precision` bf16 lets kernels round products, never sums, where that is faster. `tuned` is a file of measured times,
     which go before predictions. `verify` is None, "random", or inputs by name.
+    `chains` False leaves each layer a step of its own, so that a profile times it.
     """
 
     target: str = "host"
@@ -51,6 +53,7 @@ class Options:
     emit: str | None = None
     verify: Mapping[str, np.ndarray] | str | None = None
     tuned: Path | None = None
+    chains: bool = True
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Result:
 
     def describe(self) -> str:
         """A few lines about the artifact."""
-        layers = self.manifest["layers"]
+        layers = flat(self.manifest["layers"])
         sparse = sum(layer["format"] != "dense" for layer in layers if layer.get("format"))
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
         lines = [
@@ -115,7 +118,9 @@ def compile_file(
     references = _references(model, path, options, emit, clock)
 
     clock.step("passes")
-    passed = run_pipeline(model, pipeline(formats=options.formats), target)
+    passed = run_pipeline(
+        model, pipeline(formats=options.formats, threads=options.threads, chains=options.chains), target
+    )
 
     with (
         tempfile.TemporaryDirectory(dir=_existing_folder(output), prefix=".sparsec-") as folder,
@@ -224,15 +229,18 @@ def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: C
 
 def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -> dict[str, Any]:
     decisions = {decision.node: asdict(decision) for decision in passed.decisions}
-    layers = []
-    for step, kernel, op in zip(scheduled.plan.steps, scheduled.kernels, scheduled.origins, strict=True):
-        layer = {"step": step.name, "node": node_name(op), "op": op.name, "kernel": step.symbol}
-        layer["flops"] = useful_flops(op, model.weights)
-        layer["bytes"] = sum(buffer.nbytes for buffer in step.arguments)
-        why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
-        written = step.arguments[-1].nbytes
-        seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
-        layers.append({**layer, **why, "seconds": seconds})
+    layers, origins = [], iter(zip(scheduled.kernels, scheduled.origins, strict=True))
+    for step in scheduled.plan.steps:
+        calls = []
+        for call, (kernel, op) in zip(step.calls, origins, strict=False):
+            layer: dict[str, Any] = {"step": call.name, "node": node_name(op), "op": op.name, "kernel": call.symbol}
+            layer["flops"] = useful_flops(op, model.weights)
+            layer["bytes"] = sum(buffer.nbytes for buffer in call.arguments)
+            why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
+            written = call.arguments[-1].nbytes
+            seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
+            calls.append({**layer, **why, "seconds": seconds})
+        layers.append(_chain_entry(step, calls) if step.chain else calls[0])
     return {
         "sparsec": __version__,
         "model": model.name,
@@ -243,4 +251,18 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         "arena_bytes": scheduled.plan.arena_bytes,
         "arena_lower_bound_bytes": passed.memory.lower_bound_bytes,
         "layers": layers,
+    }
+
+
+def _chain_entry(step: Step, calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest says of layers that run as one step."""
+    return {
+        "step": step.name,
+        "node": step.name.partition(":")[2],
+        "op": "chain",
+        "kernel": step.symbol,
+        "flops": sum(call["flops"] for call in calls),
+        "bytes": sum(buffer.nbytes for buffer in step.arguments),
+        "seconds": sum(call["seconds"] for call in calls),
+        "members": calls,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,8 @@ from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import ReshapeOp, WeightOp, node_name
 from sparsec.model import Model
-from sparsec.passes.plan_memory import MemoryPlan
+from sparsec.passes.chain_layers import chain_of_ops
+from sparsec.passes.plan_memory import MemoryPlan, chain_of
 from sparsec.target import Buffer, Plan, Port, Step
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call, Packed
@@ -45,7 +47,7 @@ class WeightsFile:
 
 @dataclass
 class Schedule:
-    """A plan, the kernels that its steps call, and for each step the op that it comes from."""
+    """A plan, and for each call of its steps, members of chains one by one, the kernel and the op it comes from."""
 
     plan: Plan
     kernels: list[Kernel] = field(default_factory=list)
@@ -60,21 +62,41 @@ def schedule(
     ops = [op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp | ReturnOp)]
     with weights.open("wb") as stream:
         file = WeightsFile(stream)
-        for index, op in enumerate(ops):
-            progress("pack weights", index, len(ops))
-            for call in target.lower(op, model.weights):
-                _add_step(result, op, call, model, memory, file)
+        done = 0
+        for chain, group in groupby(ops, chain_of):
+            steps = []
+            for op in group:
+                progress("pack weights", done, len(ops))
+                done += 1
+                for call in target.lower(op, model.weights):
+                    steps.append(_step(op, call, model, memory, file))
+                    result.kernels.append(call.kernel)
+                    result.origins.append(op)
+            if chain is not None:
+                steps = [_chain(result.origins[-len(steps) :], result.kernels[-len(steps) :], steps, threads)]
+            result.plan.steps += [replace(s, name=f"{i}:{s.name}") for i, s in enumerate(steps, len(result.plan.steps))]
     result.plan.manifest["weights_bytes"] = file.nbytes
     return result
 
 
-def _add_step(result: Schedule, op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile) -> None:
+def _step(op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile) -> Step:
     kernel = call.kernel
     buffers = tuple(_place(argument, model, memory, file) for argument in call.arguments)
-    name = f"{len(result.plan.steps)}:{node_name(op)}"
-    result.plan.steps.append(Step(name, kernel.symbol, buffers, kernel.chunks, kernel.scratch, kernel.group))
-    result.kernels.append(kernel)
-    result.origins.append(op)
+    return Step(node_name(op), kernel.symbol, buffers, kernel.chunks, kernel.scratch, kernel.group)
+
+
+def _chain(ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequence[Step], threads: int) -> Step:
+    """One step of the calls of a chain: their windows lie behind the scratch of the kernels.
+
+    Where who begins in the middle of an image computes rows anew, threads take their shares in two pieces.
+    """
+    chain = chain_of_ops(ops, [kernel.walk for kernel in kernels])
+    assert chain is not None, "the pass that made the chain has seen to that"
+    outer = tuple(dict.fromkeys(place for step in members for place in step.arguments if place.space != "window"))
+    scratch = -(-max(step.scratch for step in members) // ALIGNMENT) * ALIGNMENT + chain.places[-1]
+    group = max(1, chain.chunks // (2 * threads)) if any(chain.overlap) else 1
+    name = "+".join(step.name for step in members)
+    return Step(name, f"chain_{len(members)}", outer, chain.chunks, scratch, group, chain, tuple(members))
 
 
 def _place(argument: SSAValue | Packed, model: Model, memory: MemoryPlan, file: WeightsFile) -> Buffer:

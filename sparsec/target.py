@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from sparsec.chains import Chain, Walk
+
 if TYPE_CHECKING:
     from xdsl.ir import Operation
 
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0."""
+    """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0.
 
-    space: Literal["input", "output", "arena", "weights"]
+    `index` numbers the inputs, the outputs, or the members of the chain whose windows these are.
+    """
+
+    space: Literal["input", "output", "arena", "weights", "window"]
     index: int
     offset: int
     nbytes: int
@@ -38,6 +43,7 @@ class Step:
     """One call of a kernel. `symbol` has no ISA suffix; the kernel runs over [0, chunks) in pieces on any thread.
 
     Chunks of a group, `group` that follow one another, share what a call prepares: pieces are whole groups if they can.
+    The calls of a chain are its `members`: chunks are then the last one's units, arguments those of all but windows.
     """
 
     name: str
@@ -46,6 +52,13 @@ class Step:
     chunks: int
     scratch: int
     group: int = 1
+    chain: Chain | None = None
+    members: tuple[Step, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Step, ...]:
+        """The members of a chain, or the step itself."""
+        return self.members or (self,)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,14 @@ class Candidate:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Cache:
+    """What a core keeps close: bytes, and the seconds that a byte costs which comes from beyond or goes there."""
+
+    nbytes: int
+    far_byte: float
+
+
 class Target(ABC):
     """A device for which code is generated. The text form is `name[:cpu][+feature...]`, as in `x86:znver5`."""
 
@@ -112,6 +133,15 @@ class Target(ABC):
     @abstractmethod
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         """Every way to run `op` with the weights it has, cheapest first; empty where the op is not supported."""
+
+    @property
+    def cache(self) -> Cache:
+        """The cache for which layers are chained."""
+        return Cache(0, 0.0)
+
+    def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
+        """How the kernel of `op`, whose layouts and formats are chosen, goes through its images, if row by row."""
+        return None
 
     @abstractmethod
     def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:

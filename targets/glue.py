@@ -6,7 +6,7 @@ What can be written once is C in runtime/; here is only what depends on the mode
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,9 @@ def source(plan: Plan, isas: Sequence[Isa]) -> str:
     parts = [
         _definitions(plan, isas),
         *_kernel_declarations(plan, isas),
-        *(_step_wrapper(i, step, isa) for i, step in enumerate(plan.steps) for isa in isas),
+        *(_call(name, call, isa) for name, call in _calls(plan) for isa in isas),
+        *(['#include "chain.c"'] if any(step.chain for step in plan.steps) else []),
+        *(text for i, step in enumerate(plan.steps) if step.chain for text in _chain_tables(i, step, isas)),
         _table("step", "steps", (_step_row(i, step, isas) for i, step in enumerate(plan.steps))),
         _table("isa", "isas", (_isa_row(isa) for isa in isas)),
         *_port_tables("input", plan.inputs),
@@ -125,7 +127,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
 
 
 def _kernel_declarations(plan: Plan, isas: Sequence[Isa]) -> list[str]:
-    arity = {step.symbol: len(step.arguments) for step in plan.steps}
+    arity = {call.symbol: len(call.arguments) for _, call in _calls(plan)}
     return [
         f"void {symbol}{isa.suffix}({'const void *, ' * count}void *, int64_t, int64_t) HIDDEN;"
         for symbol, count in arity.items()
@@ -133,26 +135,56 @@ def _kernel_declarations(plan: Plan, isas: Sequence[Isa]) -> list[str]:
     ]
 
 
-def _step_wrapper(index: int, step: Step, isa: Isa) -> str:
-    arguments = "".join(f"{_address(buffer)}, " for buffer in step.arguments)
+def _calls(plan: Plan) -> Iterator[tuple[str, Step]]:
+    """The calls of kernels, with the names of the functions that make them."""
+    for index, step in enumerate(plan.steps):
+        for member, call in enumerate(step.calls):
+            yield (f"step_{index}_{member}" if step.chain else f"step_{index}"), call
+
+
+def _call(name: str, call: Step, isa: Isa) -> str:
+    arguments = "".join(f"{_address(buffer)}, " for buffer in call.arguments)
+    return _function(name, isa, f"{call.symbol}{isa.suffix}({arguments}scratch, begin, end)")
+
+
+def _function(name: str, isa: Isa, statement: str) -> str:
+    """A function of the runtime's type `step_function`."""
     return (
-        f"static void {_wrapper(index, isa)}(const frame *f, void *scratch, int64_t begin, int64_t end) {{\n"
-        f"    {step.symbol}{isa.suffix}({arguments}scratch, begin, end);\n}}"
+        f"static void {name}{isa.suffix}(const frame *f, void *scratch, int64_t begin, int64_t end) {{\n"
+        f"    {statement};\n}}"
     )
 
 
-def _wrapper(index: int, isa: Isa) -> str:
-    return f"step_{index}{isa.suffix}"
+def _chain_tables(index: int, step: Step, isas: Sequence[Isa]) -> Iterator[str]:
+    """The members of a chain, and the step that runs them."""
+    chain, name = step.chain, f"step_{index}"
+    assert chain is not None, "asked for chains only"
+    reads = [read for member in chain.members for read in member.reads]
+    yield _table("chain_read", f"{name}_reads", (f"{{{r.member}, {r.stride}, {r.pad}, {r.reach}}}," for r in reads))
+    rows, first = [], 0
+    for place, (number, member) in zip(chain.places, enumerate(chain.members), strict=False):
+        walk, capacity = member.walk, chain.capacities[number]
+        functions = ", ".join(f"{name}_{number}{isa.suffix}" for isa in isas)
+        sizes = walk.units, walk.chunks, walk.rows, walk.height, member.panel_rows, member.panels(walk.units), capacity
+        rest = *sizes, member.panel_bytes, place, first, len(member.reads)
+        rows.append(f"{{{{{functions}}}, {', '.join(map(str, rest))}}}, /* {_comment(step.members[number].name)} */")
+        first += len(member.reads)
+    yield _table("chain_member", f"{name}_members", rows)
+    windows = step.scratch - chain.places[-1]
+    sizes = len(chain.members), windows
+    yield f"static const chain {name}_chain = {{{name}_members, {name}_reads, {', '.join(map(str, sizes))}}};"
+    for number, isa in enumerate(isas):
+        yield _function(name, isa, f"run_chain(&{name}_chain, f, scratch, {number}, begin, end)")
 
 
 def _address(buffer: Buffer) -> str:
-    if buffer.space in ("input", "output"):
+    if buffer.space in ("input", "output", "window"):
         return f"f->{buffer.space}s[{buffer.index}]"
     return f"f->{buffer.space} + {buffer.offset}"
 
 
 def _step_row(index: int, step: Step, isas: Sequence[Isa]) -> str:
-    functions = ", ".join(_wrapper(index, isa) for isa in isas)
+    functions = ", ".join(f"step_{index}{isa.suffix}" for isa in isas)
     return f"{{{step.chunks}, {step.group}, {{{functions}}}}}, /* {_comment(step.name)} */"
 
 

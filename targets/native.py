@@ -7,9 +7,10 @@ from pathlib import Path
 
 from xdsl.ir import Operation
 
+from sparsec.chains import Walk
 from sparsec.errors import SparsecError, UsageError
 from sparsec.ir import Panel, PanelAttr, node_name
-from sparsec.target import Candidate, Plan, Target
+from sparsec.target import Cache, Candidate, Plan, Target
 from sparsec.targets import codegen
 from sparsec.targets.cost import CostModel, moved
 from sparsec.targets.isa import Isa, Precision
@@ -62,6 +63,15 @@ class NativeTarget(Target):
         if family is None:
             raise SparsecError(f"{self.name} has no kernel for {op.name} ({node_name(op)})")
         return family.lower(op, weights)
+
+    @property
+    def cache(self) -> Cache:
+        return Cache(self.cost.caches.l2, self.cost.seconds({"far read byte": 1}))
+
+    def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
+        family = family_of(op)
+        calls = family.lower(op, weights) if family else []
+        return calls[0].kernel.walk if len(calls) == 1 else None
 
     def build(self, plan: Plan, kernels: Sequence[Kernel], weights: Path, output: Path, emit: str) -> None:
         if emit in TEXTS:

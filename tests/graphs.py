@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import FloatAttr, ModuleOp, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
+from sparsec.chains import Walk
 from sparsec.ir import (
     ConcatOp,
     Contraction,
@@ -36,18 +37,23 @@ from sparsec.ir import (
     shapes,
     type_of,
 )
+from sparsec.ir.ops import values
 from sparsec.model import Model
 from sparsec.passes.contractions import weight_of
-from sparsec.target import Candidate, Target
+from sparsec.target import Cache, Candidate, Target
 
 CSR = parse_format("d0: dense, d1: compressed")
 Scalars = Callable[[Block, Sequence[SSAValue]], SSAValue]
 
 
 class FakeTarget(Target):
-    """Panels of whole images for images of 4 pixels or more; CSR is cheaper than dense below a quarter of non-zeros."""
+    """Panels for images of 4 pixels or more; CSR is cheaper than dense below a quarter of non-zeros.
+
+    Convolutions go through images panel by panel, and bytes beyond a cache of 8 KB are slow.
+    """
 
     name = "fake"
+    cache = Cache(8192, 1e-8)
 
     def panel(self, height: int, width: int) -> PanelAttr | None:
         if height * width < 4:
@@ -66,6 +72,14 @@ class FakeTarget(Target):
         dense = Candidate("gemm_f32_dense", None, 1e-6, "all elements")
         sparse = Candidate("spmm_f32_csr", CSR, 4e-6 * density, f"{density:.2f} of the elements")
         return sorted([dense, sparse], key=lambda candidate: candidate.seconds)
+
+    def walk(self, op: Operation, weights) -> Walk | None:
+        if not isinstance(op, ConvOp) or (panel := type_of(op.result).panel) is None:
+            return None
+        (images, _, height, _), (_, _, source, _) = (type_of(value).static_shape for value in (op.result, op.lhs))
+        stride, pad, dilation = (values(sizes)[0] for sizes in (op.strides, op.pads, op.dilations))
+        reach = (type_of(op.rhs).static_shape[2] - 1) * dilation + 1
+        return Walk(images, height, panel.rows, 1, source, stride, pad, reach)
 
     def build(self, plan, kernels, weights, output, emit) -> None:
         raise NotImplementedError

@@ -41,7 +41,7 @@ class CompiledPlan:
 
     @property
     def steps(self) -> Iterator[tuple[Kernel, tuple[Buffer, ...]]]:
-        """Each kernel with the places of its arguments, in order."""
+        """Each kernel with the places of its arguments, in order. For plans without chains."""
         for kernel, step in zip(self.schedule.kernels, self.schedule.plan.steps, strict=True):
             yield kernel, step.arguments
 
@@ -49,7 +49,7 @@ class CompiledPlan:
 def compile_plan(model: Model, target: NativeTarget | None = None) -> CompiledPlan:
     """Passes and kernels of `model`, which is rewritten; the default target is x86."""
     target = target or parse_target("x86")
-    passed = run_pipeline(model, pipeline(), target)
+    passed = run_pipeline(model, pipeline(chains=False), target)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         scheduled = schedule(model, target, passed.memory, weights, 1, lambda *_: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sparsec.artifact import read_artifact
+from sparsec.artifact import flat, read_artifact
 from sparsec.cli import options
 from sparsec.errors import UsageError
 
@@ -17,7 +17,8 @@ from sparsec.errors import UsageError
 @options.as_json
 def command(artifact, layer, as_json) -> None:
     """Print what ARTIFACT decided: all layers, or one LAYER with every alternative."""
-    layers = read_artifact(artifact).manifest["layers"]
+    steps = read_artifact(artifact).manifest["layers"]
+    layers = [*flat(steps), *(step for step in steps if "members" in step)]
     if layer is not None:
         layers = [entry for entry in layers if layer in (entry["node"], entry["step"])]
         if not layers:
@@ -28,6 +29,9 @@ def command(artifact, layer, as_json) -> None:
         _detail(layers[0])
     else:
         _overview(layers)
+        for step in steps:
+            if "members" in step:
+                click.echo(f"{_joined(step)} run together, rows by rows.")
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
@@ -45,7 +49,15 @@ def _row(entry: dict[str, Any]) -> tuple:
     return entry["node"], entry["pattern"], density, entry["row"], milliseconds, why
 
 
+def _joined(step: dict[str, Any]) -> str:
+    """The layers of a chain."""
+    return ", ".join(member["node"] for member in step["members"])
+
+
 def _detail(entry: dict[str, Any]) -> None:
+    if "members" in entry:
+        click.echo(f"{entry['step']}: {_joined(entry)} run together, rows by rows, so that these stay in the cache.")
+        return
     click.echo(f"{entry['node']} ({entry['op']}): kernel {entry['kernel']}")
     if "alternatives" not in entry:
         click.echo("It has no weights, so there is one way to run it.")

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from sparsec.chains import Walk
 from sparsec.targets.builder import Builder
 from sparsec.targets.isa import Isa
 
@@ -44,6 +45,11 @@ class Kernel(ABC):
     def work(self, isa: Isa) -> dict[str, float]:
         """What costs time besides moving the arguments, in events of a `CostModel`, where nothing is to be chosen."""
         return {}
+
+    @property
+    def walk(self) -> Walk | None:
+        """How the chunks go through the rows of images, for kernels that may be members of a chain."""
+        return None
 
     @property
     def symbol(self) -> str:

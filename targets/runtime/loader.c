@@ -16,7 +16,7 @@
 static const struct {
     const char *name;
     void *address;
-} LIBC[] = {{"memcpy", memcpy},     {"memset", memset},
+} LIBC[] = {{"memcpy", memcpy},     {"memset", memset},           {"memmove", memmove},
             {"syscall", syscall},   {"pthread_create", pthread_create},
             {"getauxval", getauxval}, {"pthread_join", pthread_join}};
 

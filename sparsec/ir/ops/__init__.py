@@ -1,8 +1,10 @@
 """The operations of the `sp` dialect, by topic; `base` tells what they share."""
 
 from sparsec.ir.ops.base import (
+    CHAIN,
     KERNEL,
     NODE,
+    WINDOW,
     RelayoutOp,
     SpOp,
     UnaryOp,
@@ -25,8 +27,10 @@ from sparsec.ir.ops.reduction import CumsumOp, LrnOp, NormOp, ReduceOp, SoftmaxO
 from sparsec.ir.ops.windows import PoolOp, ResizeOp
 
 __all__ = [
+    "CHAIN",
     "KERNEL",
     "NODE",
+    "WINDOW",
     "ConcatOp",
     "Contraction",
     "ConvOp",

@@ -60,6 +60,11 @@ class Bf16Conv(ConvKernel):
         return self.grid.groups * self.grid.taps[0] * self.grid.taps[1]
 
     @property
+    def walk(self) -> None:
+        """None: the copy of a panel may hold rows behind those that its windows need."""
+        return None
+
+    @property
     def singly(self) -> bool:
         return False
 

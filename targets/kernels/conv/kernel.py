@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sparsec.chains import Walk
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
@@ -110,6 +111,12 @@ class ConvKernel(Kernel):
     @property
     def group(self) -> int:
         return 1 if self.shape.direct else self.splits
+
+    @property
+    def walk(self) -> Walk | None:
+        """Panel by panel; None where chunks are other than parts of panels, and the kernel does not say which."""
+        shape = self.shape
+        return shape.walk(shape.target.rows, self.splits) if self.chunks == shape.panels * self.splits else None
 
     @property
     def scratch(self) -> int:

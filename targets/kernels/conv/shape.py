@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
+from sparsec.chains import Walk
 from sparsec.ir import ConvOp, type_of
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
@@ -75,6 +76,11 @@ class ConvShape:
     def sums_bytes(self) -> int:
         """Bytes of the results of one group in one panel."""
         return 4 * self.outputs * self.stride
+
+    def walk(self, rows: int, chunks: int) -> Walk:
+        """The walk of a kernel in units of `rows` rows of the result, each of `chunks` chunks."""
+        heights = self.target.height, self.source.height
+        return self.window.walk(self.target.images, heights, rows, chunks)
 
     def __str__(self) -> str:
         target = self.target

@@ -12,12 +12,13 @@ Slower: all 14 rows as one tile of 14 vectors (4 %), two or three rows of weight
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
+from sparsec.chains import Walk
 from sparsec.formats import k_blocked
 from sparsec.ir import Format
 from sparsec.targets.builder import Builder, Index, Ref, Value
@@ -70,6 +71,14 @@ class TapsConv(ConvKernel):
     @property
     def chunks(self) -> int:
         return self.shape.panels * self.tiles * self.splits
+
+    @property
+    def walk(self) -> Walk:
+        """The copies of a tile may hold rows behind those that its windows need."""
+        stride = self.shape.window.strides[0]
+        last = max(rows.first + (rows.count - 1) * stride for rows in self.copies.classes.values())
+        walk = self.shape.walk(self.shape.target.rows, self.tiles * self.splits)
+        return replace(walk, reach=last + 1 - (self.rows - 1) * stride)
 
     @property
     def layout(self) -> str:

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sparsec.chains import Walk
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
@@ -23,7 +24,7 @@ from sparsec.targets.kernels.conv.kernel import TOGETHER, ConvKernel, Output, Wo
 from sparsec.targets.kernels.conv.row import CHUNKS, Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, tiles
 from sparsec.targets.kernels.conv.winograd_chunk import Chunk, Scratch
-from sparsec.targets.kernels.conv.winograd_formulas import POINTS, TAPS, filter_matrix
+from sparsec.targets.kernels.conv.winograd_formulas import POINTS, SIDE, TAPS, filter_matrix
 from sparsec.targets.kernels.conv.winograd_products import Products
 from sparsec.targets.kernels.conv.winograd_tiling import Tiling
 from sparsec.targets.kernels.region import Body
@@ -76,6 +77,10 @@ class WinogradConv(ConvKernel):
     @property
     def chunks(self) -> int:
         return self.shape.target.images * self.tiling.chunks * self.splits
+
+    @property
+    def walk(self) -> Walk:
+        return self.shape.walk(self.tiling.step * SIDE, self.splits)
 
     @property
     def singly(self) -> bool:

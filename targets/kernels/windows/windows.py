@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from sparsec.chains import Walk
 from sparsec.ir import ConvOp, PoolOp, type_of
 from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder, Index, Ref
@@ -54,6 +55,11 @@ class Window:
     def column(self, tap: int) -> int:
         """The source column of a tap of output column 0."""
         return tap * self.dilations[1] - self.pads[1]
+
+    def walk(self, images: int, heights: Pair, rows: int, chunks: int) -> Walk:
+        """The walk of a kernel to results from sources of `heights`, in units of `rows` rows of the result."""
+        reach = (self.kernel[0] - 1) * self.dilations[0] + 1
+        return Walk(images, heights[0], rows, chunks, heights[1], self.strides[0], self.pads[0], reach)
 
     def __str__(self) -> str:
         (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.strides, self.dilations
@@ -131,6 +137,11 @@ class WindowKernel(Kernel):
     @property
     def chunks(self) -> int:
         return self.target.images * self.blocks * self.groups
+
+    @property
+    def walk(self) -> Walk:
+        heights = self.target.height, self.source.height
+        return self.window.walk(self.target.images, heights, self.block, self.groups)
 
     def runs(self) -> list[Run]:
         """All blocks, those next to each other together where the same code computes them."""

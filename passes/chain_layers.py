@@ -1,0 +1,218 @@
+"""Layers that hand rows on in the cache become chains, where that saves more traffic than it costs.
+
+    %a = sp.conv(%x, @dw)    ⇒   %a = sp.conv(%x, @dw)  {chain = 0 : i64, window = 0 : i64}
+    %b = sp.conv(%a, @pw)        %b = sp.conv(%a, @pw)  {chain = 0 : i64}
+
+`chain` numbers the chain (see sparsec/chains.py), `window` the member of it, where its result is read by members alone
+and so needs no place in the arena.
+
+The ops are cut into runs of neighbours, by dynamic programming, such that the predicted time beyond computing is least:
+what crosses the border of a run costs time where, with the run's weights, it is more than the cache holds; members of
+chains are called many times, and threads that begin in the middle of an image compute some rows twice. A chain's
+windows and weights, which are read again and again, may take `_SHARE` of the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Operation, SSAValue
+
+from sparsec.chains import LONGEST, Chain, Member, Read, Walk
+from sparsec.ir import FormatAttr, ReshapeOp, WeightOp, type_of
+from sparsec.ir.ops import CHAIN, WINDOW, integer
+from sparsec.model import Model
+from sparsec.passes.base import Pass
+from sparsec.target import Cache, Target
+from sparsec.weights import WeightStore
+
+_SHARE = 0.75
+_CALL = 2e-7  # seconds of a call of a member: entering the kernel and preparing its scratch
+_MULTIPLICATION = 1.5e-11  # seconds, for the rows that are computed twice
+_CHUNKS = 4  # units of the last member for each thread, at least
+_PIECES = 2  # for each thread, most of which begin in the middle of an image
+
+
+@dataclass(frozen=True)
+class ChainLayers(Pass):
+    """`threads`: how many share the work, each with windows of its own: with many, long chains do not pay."""
+
+    threads: int = 1
+
+    needs_target = True
+
+    def apply(self, model: Model, target: Target | None) -> None:
+        assert target is not None, "how kernels go through images is the target's"
+        ops = [op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReturnOp)]
+        layers = [_Layer.of(op, target, model.weights) for op in ops]
+        runs = [run for run in _cut(layers, target.cache, self.threads) if run.chain]
+        for number, run in enumerate(runs):
+            run.annotate(number)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """An op with what the choice is made from. `walk` is None for ops that cannot be members."""
+
+    op: Operation
+    walk: Walk | None
+    weights: int  # stored elements
+    weight_bytes: int
+
+    @classmethod
+    def of(cls, op: Operation, target: Target, weights: WeightStore) -> _Layer:
+        walk = None if isinstance(op, ReshapeOp) or len(op.results) != 1 else target.walk(op, weights)
+        if walk is None:
+            return cls(op, None, 0, 0)
+        stored = nbytes = 0
+        for value in op.operands:
+            if isinstance(value.owner, WeightOp):
+                array, sparse = weights.of(value.owner), isinstance(type_of(value).encoding, FormatAttr)
+                elements = int(np.count_nonzero(array)) if sparse else array.size
+                stored, nbytes = stored + elements, nbytes + elements * (8 if sparse else 4)
+        return cls(op, walk, stored, nbytes)
+
+    @property
+    def result(self) -> SSAValue:
+        return self.op.results[0]
+
+    @property
+    def images(self) -> list[SSAValue]:
+        """The operands that are no weights."""
+        return [value for value in self.op.operands if not isinstance(value.owner, WeightOp)]
+
+    @property
+    def seconds(self) -> float:
+        """About how long the op computes, from the multiplications by its weights."""
+        height, width = type_of(self.result).static_shape[2:]
+        return self.weights * height * width * _MULTIPLICATION
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbouring layers: one, or the members of a chain; `seconds` they take beyond computing."""
+
+    layers: tuple[_Layer, ...]
+    seconds: float
+    chain: Chain | None = None
+
+    def annotate(self, number: int) -> None:
+        assert self.chain is not None
+        for index, (layer, member) in enumerate(zip(self.layers, self.chain.members, strict=True)):
+            layer.op.attributes[CHAIN] = integer(number)
+            if not member.stored:
+                layer.op.attributes[WINDOW] = integer(index)
+
+
+def _cut(layers: Sequence[_Layer], cache: Cache, threads: int) -> list[_Run]:
+    """The cheapest cut into runs."""
+    best: list[tuple[float, list[_Run]]] = [(0.0, [])]
+    ending: dict[int, list[_Run]] = {}
+    for start, layer in enumerate(layers):
+        ending.setdefault(start + 1, []).append(_single(layer, cache))
+        for run in _chains(layers[start : start + LONGEST], cache, threads):
+            ending.setdefault(start + len(run.layers), []).append(run)
+        options = [(best[start + 1 - len(run.layers)], run) for run in ending.pop(start + 1)]
+        (seconds, runs), run = min(options, key=lambda option: option[0][0] + option[1].seconds)
+        best.append((seconds + run.seconds, [*runs, run]))
+    return best[-1][1]
+
+
+def _single(layer: _Layer, cache: Cache) -> _Run:
+    if layer.walk is None:
+        return _Run((layer,), 0.0)
+    return _Run((layer,), _far({*layer.images, layer.result}, layer.weight_bytes, cache))
+
+
+def _far(values: Iterable[SSAValue], others: int, cache: Cache) -> float:
+    """Seconds for `values` to come and go, if they and `others` bytes are more than the cache holds."""
+    total = sum(nbytes(value) for value in values)
+    return total * cache.far_byte if total + others > cache.nbytes else 0.0
+
+
+def _chains(layers: Sequence[_Layer], cache: Cache, threads: int) -> Iterator[_Run]:
+    """The chains from the first layer on that may be worth it."""
+    for count in range(2, len(layers) + 1):
+        walk = layers[count - 1].walk
+        if walk is None or layers[0].walk is None:
+            return
+        if walk.images * walk.units < (_CHUNKS * threads if threads > 1 else 2):
+            return
+        if run := _chain(layers[:count], cache, threads):
+            yield run
+
+
+def _chain(layers: Sequence[_Layer], cache: Cache, threads: int) -> _Run | None:
+    """`layers` as a chain, if they can be one whose windows and weights fit in the cache."""
+    members = _members([layer.op for layer in layers], [layer.walk for layer in layers])
+    if members is None:
+        return None
+    chain = Chain(members)
+    if not chain.is_exact:
+        return None
+    weights, windows = sum(layer.weight_bytes for layer in layers), chain.places[-1]
+    inner = {layer.result for layer, member in zip(layers, members, strict=True) if not member.stored}
+    if weights + windows > _SHARE * cache.nbytes or windows * threads > sum(nbytes(value) for value in inner):
+        return None
+    outer = {value for layer in layers for value in (*layer.images, layer.result)} - inner
+    calls = sum(1 for _ in chain.tasks(0, chain.units)) * members[-1].walk.images
+    seconds = _far(outer, weights + windows, cache) + calls * _CALL + _twice(layers, chain, threads)
+    return _Run(tuple(layers), seconds, chain)
+
+
+def _twice(layers: Sequence[_Layer], chain: Chain, threads: int) -> float:
+    """Seconds for what threads compute that others compute too."""
+    cuts = min(chain.chunks, _PIECES * threads) - 1 if threads > 1 else 0
+    triples = zip(layers, chain.members, chain.overlap, strict=True) if cuts else ()
+    return cuts * sum(layer.seconds * units / member.walk.units for layer, member, units in triples)
+
+
+def chain_of_ops(ops: Sequence[Operation], walks: Sequence[Walk | None]) -> Chain | None:
+    """The chain that ops with a `chain` attribute are members of, in their order."""
+    members = _members(ops, walks)
+    return Chain(members) if members else None
+
+
+def _members(ops: Sequence[Operation], walks: Sequence[Walk | None]) -> tuple[Member, ...] | None:
+    """The members of a chain; None where an op reads another's result otherwise than row by row, or none reads one."""
+    places = {op.results[0]: index for index, op in enumerate(ops)}
+    members = []
+    for op, walk in zip(ops, walks, strict=True):
+        reads = _reads(op, walk, places) if walk and walk.images == walks[0].images else None  # type: ignore[union-attr]
+        users = {use.operation for use in op.results[0].uses}
+        if walk is None or reads is None or not (op is ops[-1] or users & set(ops)):
+            return None
+        panel, stored = type_of(op.results[0]).panel, op is ops[-1] or not users <= set(ops)
+        if panel is None or (walk.rows % panel.rows and walk.rows < walk.height):
+            if not stored:
+                return None
+            members.append(Member(walk, reads, walk.height, 0, stored))
+        else:
+            channels = type_of(op.results[0]).static_shape[1]
+            members.append(Member(walk, reads, panel.rows, 4 * channels * panel.stride, stored))
+    return tuple(members)
+
+
+def _reads(op: Operation, walk: Walk, places: dict[SSAValue, int]) -> tuple[Read, ...] | None:
+    """What an op reads of the results of others: the source in windows, others of its own size row by row."""
+    reads = []
+    for index, value in enumerate(op.operands):
+        if value not in places:
+            continue
+        if index == 0:
+            reads.append(Read(places[value], walk.stride, walk.pad, walk.reach))
+        elif type_of(value).shape == type_of(op.results[0]).shape:
+            reads.append(Read(places[value]))
+        else:
+            return None
+    return tuple(reads)
+
+
+def nbytes(value: SSAValue) -> int:
+    """Bytes of a value whose sizes are fixed."""
+    size = type_of(value).nbytes
+    assert isinstance(size, int), "chains are made once sizes are fixed"
+    return size
