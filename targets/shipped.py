@@ -9,6 +9,8 @@ multiply-add without relaxed SIMD is two instructions.
 
 from __future__ import annotations
 
+from sparsec.targets.shipped_bf16 import BF16
+
 AVX512 = {
     "block fma": 0.12,
     "block load": 0.124,
@@ -120,12 +122,15 @@ def _scaled(costs: dict[str, float], all_events: float, multiply_adds: float) ->
     return {name: cost * all_events * (multiply_adds if "fma" in name else 1) for name, cost in costs.items()}
 
 
-COSTS = {
+_F32 = {
+    "avx512-amx": AVX512,
+    "avx512-bf16": AVX512,
     "avx512": AVX512,
     "avx2": AVX2,
     "neon": _scaled(AVX2, 1.5, 1),
     "wasm": _scaled(AVX2, 1.3, 2),
     "wasm-relaxed": _scaled(AVX2, 1.3, 1),
 }
+COSTS = {name: {**costs, **BF16[name]} for name, costs in _F32.items()}
 
 __all__ = ["COSTS"]

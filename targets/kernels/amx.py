@@ -5,6 +5,8 @@ On a Xeon of 3.1 GHz one product of 16 × 32 by 32 × 16 takes 16 cycles (3.2 TF
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder, Index, Ref
@@ -13,6 +15,18 @@ ROWS, ROW_BYTES = 16, 64
 PIXELS = 16  # sums in a row of a tile
 DEPTH = 32  # elements of bf16 in a row of a tile
 CONFIG_BYTES = 64
+
+
+@contextmanager
+def within(b: Builder, config: Ref) -> Iterator[None]:
+    """The body may use tiles, where the ISA has them; `config` is 64 bytes of memory that this writes."""
+    if not b.isa.tiles:
+        yield
+        return
+    tiles = Tiles(b)
+    tiles.begin(config)
+    yield
+    tiles.end()
 
 
 @dataclass(frozen=True)

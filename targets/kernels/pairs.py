@@ -18,6 +18,14 @@ def pair(b: Builder, low: Value, high: Value) -> Value:
     return b.bitcast(low_bits | (high_bits << 16), "i32")
 
 
+def consecutive(b: Builder, first: Value, second: Value) -> Value:
+    """Pairs of neighbours of two vectors of f32 that lie one behind the other."""
+    lanes = first.lanes or 1
+    if b.isa.bf16_dot and lanes == 16:
+        return b.bitcast(b.call_intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", [second, first], "bf16", 32), "i32")
+    return pair(b, *(b.shuffle(first, second, range(side, 2 * lanes, 2)) for side in (0, 1)))
+
+
 def dot(b: Builder, x: Value, y: Value, sums: Value) -> Value:
     """sums + x · y of pairs, lane by lane; without an instruction for it, two multiply-adds on widened elements."""
     if b.isa.bf16_dot and sums.lanes == 16:

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.samples.bf16 import CONV_BF16
+from sparsec.targets.samples.bf16 import CONV_BF16, LINEAR_BF16
 from sparsec.targets.samples.conv import CONV
 from sparsec.targets.samples.linear import LINEAR
 from sparsec.targets.samples.others import MAPS, WINDOWS
@@ -47,7 +47,7 @@ class Sample(Protocol):
 
 
 FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR, "window": WINDOWS, "map": MAPS}
-BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16}
+BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16, "bf16 linear": LINEAR_BF16}
 
 
 def families(isa: Isa) -> Mapping[str, Sequence[Sample]]:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from sparsec.ir import identity_region
+from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.table import BF16_ROWS
+from sparsec.targets.kernels.epilogue import Epilogue
+from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.table import bf16_kernels
+from sparsec.targets.kernels.region import Body
 from sparsec.targets.samples.conv import ConvSample
+from sparsec.targets.samples.linear import LinearSample
 
 (DENSE,) = BF16_ROWS.values()
 CONV_BF16 = (
@@ -20,4 +29,22 @@ CONV_BF16 = (
     ConvSample(DENSE, 1.0, 64, 32, 56, 2, 3, 2),
     ConvSample(DENSE, 1.0, 3, 32, 112, 1, 3, 2),
     ConvSample(DENSE, 1.0, 256, 128, 28, 4, 1, 2),
+)
+
+
+@dataclass(frozen=True)
+class LinearBf16Sample(LinearSample):
+    """A linear layer by the kernel of bf16."""
+
+    def kernel(self) -> LinearKernel:
+        epilogue = Epilogue(Body.of(identity_region([f32])), (self.tokens,), (), (), (), "f32")
+        return next(iter(bf16_kernels(self.tokens, self.m, self.k, epilogue)))
+
+
+LINEAR_BF16 = tuple(
+    LinearBf16Sample("bf16", 1.0, *sizes)
+    for sizes in (
+        *((1, 256, 256), (1, 2048, 2048), (1, 1000, 1280), (1, 4096, 1024), (2, 512, 512), (3, 1024, 256)),
+        *((4, 512, 512), (16, 256, 1024), (32, 1024, 128), (64, 768, 768), (128, 768, 192), (128, 512, 2048)),
+    )
 )

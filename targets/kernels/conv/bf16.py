@@ -86,7 +86,7 @@ class Bf16Conv(ConvKernel):
             copy = (scratch + amx.CONFIG_BYTES).view("i32")
             sums = (copy + _lines(self.grid.size)).view("f32")
             padding.clear(copy)
-            with _tiles(b, scratch), self._panels(b, begin, end) as (panel, low, high):
+            with amx.within(b, scratch), self._panels(b, begin, end) as (panel, low, high):
                 image, panel = divide(panel, shape.target.panels, shape.target.images)
                 output = _Panel(b, self, extras, target, image, panel, 0)
                 padding.emit(source + shape.source.image(image), copy, panel)
@@ -237,21 +237,19 @@ class Bf16Conv(ConvKernel):
         """What the kernel does that costs time, over all chunks on one core."""
         shape, grid, panels = self.shape, self.grid, self.shape.panels
         stream = 4 * TILE * self.steps * -(-shape.outputs // amx.ROWS)
-        held = shape.source.images * shape.source.image_size + shape.target.images * shape.target.image_size
-        far = 4 * held if 4 * held + stream > caches.l2 else 0
-        if stream > caches.l2 / 2:
-            far += stream * panels
+        traffic = self.traffic(caches, stream)
+        functions = traffic.pop("epilogue function")
         lines = 1 if grid.plain else shape.target.rows
         width = shape.target.stride if grid.plain else shape.target.width
+        copied = shape.source.stride if shape.direct else shape.target.width
         sources = -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
         return {
             "bf16 product": panels * -(-shape.outputs // amx.ROWS) * self.steps * (grid.columns // amx.PIXELS),
             "bf16 row": panels * sources,
-            "bf16 pair": panels
-            * sources
-            * -(-(shape.source.stride if shape.direct else shape.target.width) // isa.lanes),
+            "bf16 pair": panels * sources * -(-copied // isa.lanes),
             "bf16 sum": panels * shape.outputs * lines * -(-width // isa.lanes),
-            "bf16 far byte": far,
+            **{f"bf16 {name}": count for name, count in traffic.items()},
+            **({"epilogue function": functions} if functions else {}),
         }
 
 
@@ -310,18 +308,6 @@ def pack_bf16(weight: np.ndarray, grid: Grid) -> np.ndarray:
     panels = steps.transpose(0, 2, 4, 5, 1, 3).reshape(len(steps), -1, amx.ROWS * 2 * STEP)
     blocks = [panels[first : first + 2].swapaxes(0, 1).ravel() for first in range(0, len(panels), 2)]
     return np.concatenate(blocks).view(np.int32)
-
-
-@contextmanager
-def _tiles(b: Builder, config: Ref) -> Iterator[None]:
-    """AMX between its begin and end, where the ISA has it."""
-    if not b.isa.tiles:
-        yield
-        return
-    tiles = amx.Tiles(b)
-    tiles.begin(config)
-    yield
-    tiles.end()
 
 
 def _lines(count: int) -> int:

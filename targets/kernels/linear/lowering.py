@@ -17,7 +17,7 @@ from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import kernels, variants
+from sparsec.targets.kernels.linear.table import bf16_kernels, kernels, variants
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
@@ -49,6 +49,8 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
     """Every kernel that runs `op`: those of the table first, then the variants that tuning may choose."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     matrix, table = _matrix(op, weights), _kernels(op)
+    if target.precision == "bf16":
+        table = [*table, *_kernels(op, bf16_kernels)]
     names = {kernel.name for kernel in table}
     found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants))}
     return [
@@ -61,7 +63,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     chosen = op.attributes.get(KERNEL)
-    rows = {kernel.name: kernel for kernel in (*_kernels(op, variants), *_kernels(op))}
+    rows = {kernel.name: kernel for kernel in (*_kernels(op, variants), *_kernels(op, bf16_kernels), *_kernels(op))}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"

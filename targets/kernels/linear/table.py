@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsec.targets.kernels.epilogue import Epilogue
+from sparsec.targets.kernels.linear.bf16 import LinearBf16
 from sparsec.targets.kernels.linear.dense import LinearDense
 from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
 from sparsec.targets.kernels.linear.kernel import LinearKernel
@@ -25,6 +26,12 @@ def kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKerne
     if tokens >= MOST_TOKENS:
         found += [LinearSpmm(tokens, m, k, epilogue, width, depth) for width, depth in SPMM]
     return found
+
+
+def bf16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
+    """Kernels that round products to bf16, for compilations that allow it."""
+    kernel = LinearBf16(tokens, m, k, epilogue)
+    return [kernel] if tokens * m * k and kernel.fits else []
 
 
 def variants(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
