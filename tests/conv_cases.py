@@ -78,6 +78,13 @@ def lowering(row: Row):
 
 POINTWISE = [Shape(k, m, (5, 7)) for k in (1, 5, 63, 64, 65, 200) for m in (1, 6, 7, 20)]
 PIXELS = [Shape(9, 8, size) for size in ((1, 1), (1, 3), (7, 7), (14, 14), (3, 50), (2, 100), (13, 13))]
+# One pixel behind full vectors.
+ODD_PIXEL = [
+    *(Shape(9, 8, size) for size in ((3, 11), (1, 49), (1, 17))),
+    Shape(300, 13, (3, 11), batch=2),
+    Shape(30, 14, (3, 11), (3, 3), pads=(1, 1, 1, 1)),
+    Shape(140, 13, (7, 7), row_major=True, row_major_source=True),
+]
 WINDOWS = [
     Shape(5, 7, (9, 11), (3, 3), pads=(1, 1, 1, 1)),
     Shape(5, 7, (9, 11), (3, 3), (2, 2), pads=(1, 1, 1, 1)),
@@ -111,4 +118,11 @@ ROW_MAJOR = [
 ]
 
 
-KINDS = {"pointwise": POINTWISE, "pixels": PIXELS, "windows": WINDOWS, "groups": GROUPS, "row-major": ROW_MAJOR}
+KINDS = {
+    "pointwise": POINTWISE,
+    "pixels": PIXELS,
+    "odd pixel": ODD_PIXEL,
+    "windows": WINDOWS,
+    "groups": GROUPS,
+    "row-major": ROW_MAJOR,
+}

@@ -51,6 +51,7 @@ def test_epilogues(isa, row):
     cases = []
     for shape in (
         Shape(300, 13, (7, 9), batch=2),
+        Shape(150, 13, (3, 11), batch=2),
         Shape(40, 13, (6, 6), (3, 3), pads=(1, 1, 1, 1), batch=2),
         Shape(12, 10, (3, 3), batch=2, row_major=True),
         Shape(8, 12, (6, 6), (3, 3), groups=2, batch=2),

@@ -241,6 +241,38 @@ class Output:
             with branch.else_():
                 self._store(sums, tile, rows, column)
 
+    def begin_pixel(self, rows: Sequence[Index], column: Index, block: Index) -> list[Value]:
+        """As `begin`, for one pixel: a vector with a lane for each of a few rows that follow one another."""
+        sums = [self.b.constant(0.0, "f32", self.b.isa.lanes)]
+        if self.kernel.blocks > 1:
+            with self.b.if_(block != 0, carry=sums):
+                sums[:] = [self._pixel(self._target, rows, column)]
+        return sums
+
+    def finish_pixel(self, sums: Value, rows: Sequence[Index], column: Index, block: Index) -> None:
+        """As `finish`, for one pixel."""
+        results = [sums]
+        if not self.kernel.epilogue.is_identity:
+            with self.b.if_(block == self.kernel.blocks - 1, carry=results):
+                extras = zip(self._extras, self.kernel.extras, strict=True)
+                values = [self._pixel_extra(ref, extra, rows, column) for ref, extra in extras]
+                results[:] = self.kernel.epilogue.emit(self.b, [sums, *values])
+        for lane, row in enumerate(rows):
+            place = column + row * self.kernel.shape.target.stride
+            self.b.store(self.b.extract(results[0], lane), self._target, place)
+
+    def _pixel_extra(self, ref: Ref, extra: Extra, rows: Sequence[Index], column: Index) -> Value:
+        if extra.full:
+            return self._pixel(ref, rows, column)
+        if extra.channel:
+            return self.b.vload(ref, rows[0], len(rows))
+        return self.b.load(ref)
+
+    def _pixel(self, ref: Ref, rows: Sequence[Index], column: Index) -> Value:
+        places = [column + row * self.kernel.shape.target.stride for row in rows]
+        spare = [self.b.constant(0.0, "f32")] * (self.b.isa.lanes - len(rows))
+        return self.b.vector_of([*(self.b.load(ref, place) for place in places), *spare])
+
     def _conclude(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
         """Stores results. A long epilogue goes over the stored sums in a loop, vector by vector.
 
