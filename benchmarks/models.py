@@ -1,6 +1,6 @@
 """Latency of whole models against onnxruntime and OpenVINO, in one run, alternating, pinned to one core, one thread.
 
-    python benchmarks/models.py [MODEL[@SPARSITY] ...] [--batch N] [--seconds S] [--json FILE]
+    python benchmarks/models.py [MODEL[@SPARSITY] ...] [--batch N] [--precision bf16] [--seconds S] [--json FILE]
 
 Prints a table for docs/benchmarks.md: medians in ms, and how many times faster than each engine sparsec is.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for spec in arguments.models:
-            results.append(_measure(spec, arguments.batch, arguments.seconds, Path(folder)))
+            results.append(_measure(spec, arguments, Path(folder)))
             print(_row(results[-1]), flush=True)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(results, indent=2))
@@ -48,26 +48,29 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[*DEFAULT, "nudenet"])
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of sparsec")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each model, all engines together")
     parser.add_argument("--json")
     return parser.parse_args()
 
 
-def _measure(spec: str, batch: int, seconds: float, folder: Path) -> dict:
+def _measure(spec: str, arguments: argparse.Namespace, folder: Path) -> dict:
+    batch, precision = arguments.batch, arguments.precision
     model, shape = model_of(spec, batch, folder)
     program_file = folder / "model.so"
     name = next(iter(i.name for i in onnx.load(model, load_external_data=False).graph.input))
-    compile_file(model, program_file, Options(target="host", shapes={name: shape}))
+    compile_file(model, program_file, Options(target="host", shapes={name: shape}, precision=precision))
     program = load(program_file)
     inputs = random_inputs(program.inputs)
     peers = _peers(model, inputs, shape)
     reference = next(iter(peers["onnxruntime"]().values()))
     error = relative_error(next(iter(program.run(**inputs).values())), reference)
     engines: dict[str, Run] = {"sparsec": lambda: program.run(**inputs), **peers}
-    ours, *others = measure(engines, seconds)
+    ours, *others = measure(engines, arguments.seconds)
     times = {m.name: m.median * 1e3 for m in (ours, *others)}
     speedups = {m.name: ours.speedup_over(m) for m in others}
-    return {"model": spec, "batch": batch, "ms": times, "speedup": speedups, "rounds": len(ours.times), "error": error}
+    found = {"ms": times, "speedup": speedups, "rounds": len(ours.times), "error": error}
+    return {"model": spec, "batch": batch, "precision": precision, **found}
 
 
 def model_of(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]]:

@@ -73,10 +73,12 @@ class Result:
         """A few lines about the artifact."""
         layers = flat(self.manifest["layers"])
         sparse = sum(layer["format"] != "dense" for layer in layers if layer.get("format"))
+        rounding = sum("_bf16_" in layer.get("row", "") for layer in layers)
+        precision = f", {rounding} round products to bf16" if self.manifest["precision"] == "bf16" else ""
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
         lines = [
-            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights; weights {weights:.1f} MB, "
-            f"arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
+            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights{precision}; "
+            f"weights {weights:.1f} MB, arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
         ]
         lines += [f"verified {c.output}: error {c.error:.1e} from {c.reference}" for c in self.comparisons]
         return "\n".join(lines)

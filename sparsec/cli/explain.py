@@ -17,7 +17,8 @@ from sparsec.errors import UsageError
 @options.as_json
 def command(artifact, layer, as_json) -> None:
     """Print what ARTIFACT decided: all layers, or one LAYER with every alternative."""
-    steps = read_artifact(artifact).manifest["layers"]
+    manifest = read_artifact(artifact).manifest
+    steps = manifest["layers"]
     layers = [*flat(steps), *(step for step in steps if "members" in step)]
     if layer is not None:
         layers = [entry for entry in layers if layer in (entry["node"], entry["step"])]
@@ -29,6 +30,8 @@ def command(artifact, layer, as_json) -> None:
         _detail(layers[0])
     else:
         _overview(layers)
+        if manifest["precision"] == "bf16":
+            click.echo("Compiled with --precision bf16: kernels of that name round products to bf16; sums are f32.")
         for step in steps:
             if "members" in step:
                 click.echo(f"{_joined(step)} run together, rows by rows.")

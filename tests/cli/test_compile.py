@@ -11,6 +11,7 @@ import pytest
 from whole_models import write_model
 
 from sparsec.program import load
+from sparsec.verify import BF16_TOLERANCE, relative_error
 
 
 def test_makes_a_library_and_a_header(sparsec, model: Path, files) -> None:
@@ -141,3 +142,21 @@ def test_open_sizes_are_named(sparsec, symbolic: Path, files) -> None:
 def test_names_that_c_does_not_take(sparsec, model: Path, tmp_path: Path, name: str) -> None:
     sparsec("compile", "m.onnx", "-o", name)
     assert load(tmp_path / name).run(x=np.ones((1, 3, 8, 8), np.float32))
+
+
+def test_bf16_is_asked_for_and_told(sparsec, model: Path, tmp_path: Path) -> None:
+    """bf16 kernels only under --precision bf16, where the artifact says so and --verify shows the error."""
+    plain = sparsec("compile", "m.onnx", "--json").json["manifest"]
+    assert plain["precision"] == "f32"
+    assert not any("bf16" in name for name in plain["isas"])
+    assert "_bf16_" not in str(plain["layers"])
+    found = sparsec("compile", "m.onnx", "--precision", "bf16", "--verify", "--json", "-o", "b.so").json
+    assert found["manifest"]["precision"] == "bf16"
+    assert "_bf16_" in str(found["manifest"]["layers"])
+    assert {entry["tolerance"] for entry in found["verify"]} == {BF16_TOLERANCE}
+    assert "--precision bf16" in sparsec("explain", "b.so").stdout
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    (want,) = load(tmp_path / "m.so")(x)
+    for isa in load(tmp_path / "b.so").manifest["isas"]:
+        (have,) = load(tmp_path / "b.so", isa=isa)(x)
+        assert relative_error(have, want) < BF16_TOLERANCE, isa
