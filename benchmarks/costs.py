@@ -63,7 +63,7 @@ def measure(spec: str, folder: Path) -> list[Layer]:
     programs = {}
     for formats in FORMATS:
         file = folder / f"{formats}.so"
-        compile_file(model, file, Options(shapes={name: shape}, formats=formats))
+        compile_file(model, file, Options(shapes={name: shape}, formats=formats, chains=False))
         programs[formats] = load(file)
     times = _profiles(programs)
     layers = programs["auto"].manifest["layers"]

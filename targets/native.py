@@ -66,7 +66,7 @@ class NativeTarget(Target):
 
     @property
     def cache(self) -> Cache:
-        return Cache(self.cost.caches.l2, self.cost.seconds({"far read byte": 1}))
+        return Cache(self.cost.caches.l2, self.cost.seconds({"far read byte": 0.5, "far written byte": 0.5}))
 
     def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
         family = family_of(op)
