@@ -89,7 +89,8 @@ def measure(spec: str, batch: int, options: dict[str, str], machine: Machine) ->
     with tempfile.TemporaryDirectory() as folder:
         model, shape = model_of(spec, batch, Path(folder))
         name = next(iter(i.name for i in onnx.load(model, load_external_data=False).graph.input))
-        compile_file(model, Path(folder) / "m.so", Options(target="host", shapes={name: shape}, chains=False, **options))
+        settings = Options(target="host", shapes={name: shape}, chains=False, **options)
+        compile_file(model, Path(folder) / "m.so", settings)
         program = load(Path(folder) / "m.so")
         times = program.profile(30, **random_inputs(program.inputs))
     groups: dict[tuple, list[tuple[dict, float]]] = {}

@@ -49,11 +49,11 @@ Scalars = Callable[[Block, Sequence[SSAValue]], SSAValue]
 class FakeTarget(Target):
     """Panels for images of 4 pixels or more; CSR is cheaper than dense below a quarter of non-zeros.
 
-    Convolutions go through images panel by panel, and bytes beyond a cache of 8 KB are slow.
+    Convolutions go through images panel by panel, and bytes beyond a cache of 16 KB are slow.
     """
 
     name = "fake"
-    cache = Cache(8192, 1e-8)
+    cache = Cache(16384, 1e-8)
 
     def panel(self, height: int, width: int) -> PanelAttr | None:
         if height * width < 4:

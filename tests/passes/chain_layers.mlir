@@ -1,6 +1,6 @@
 // RUN: sparsec opt %s -p chain_layers | filecheck %s
 
-// What the first convolution makes is more than the cache of 8 KB holds, and goes to the second two rows at a time.
+// What the first convolution makes is more than half the cache of 16 KB holds, and goes to the second two rows at a time.
 // The third one's source is small: it stays alone.
 func.func @main(%x: !sp.tensor<[1, 16, 16, 16], f32, #sp.panel<rows = 2, stride = 32>>) -> !sp.tensor<[1, 2, 4, 4], f32, #sp.panel<rows = 2, stride = 16>> {
   %u = "sp.weight"() <{ref = @u}> : () -> !sp.tensor<[8, 16, 1, 1], f32>
