@@ -86,6 +86,9 @@ class Products:
         with b.loop(0, depth, carry=sums) as k:
             if tile.start == 0:
                 b.prefetch(ahead, k * rows, locality=2)
+            if self.chunk.tiling.across:  # the rows of V at the next point (2 %)
+                for i in range(tile.vectors):
+                    b.prefetch(v, k * columns + (self.chunk.tiling.v_point + i * lanes))
             vectors = [b.vload(v, k * columns + i * lanes, align=4 * lanes) for i in range(tile.vectors)]
             for row in range(rows):
                 first = row // OUTPUTS * OUTPUTS
