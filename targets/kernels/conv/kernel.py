@@ -273,6 +273,15 @@ class Output:
         spare = [self.b.constant(0.0, "f32")] * (self.b.isa.lanes - len(rows))
         return self.b.vector_of([*(self.b.load(ref, place) for place in places), *spare])
 
+    def ask_for(self, tile: Tile, row: Index, column: Index) -> None:
+        """Prefetches the results of an output that comes soon, and what the epilogue adds to them."""
+        extras = zip(self._extras, self.kernel.extras, strict=True)
+        full = [ref for ref, extra in extras if extra.full]
+        for offset, _ in self._places(tile, row, column):
+            self.b.prefetch(self._target, offset, write=True)
+            for ref in full:
+                self.b.prefetch(ref, offset)
+
     def _conclude(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
         """Stores results. A long epilogue goes over the stored sums in a loop, vector by vector.
 

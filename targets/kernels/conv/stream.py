@@ -8,7 +8,7 @@ order a misprediction costs about as much as ten non-zeros.
     part:     number of runs, runs
     run:      non-zeros of each row, number of rows, rows
     row:      `height` outputs, then for each non-zero the byte where its row of B begins in the block, and its
-              `height` values
+              `height` values, then an output of the row that comes `LATER` rows after this one
 
 Where `height` does not divide the outputs, the last row names its first output again for those that do not exist; as
 results are stored from the last to the first, what counts is stored last.
@@ -16,14 +16,17 @@ results are stored from the last to the first, what counts is stored last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from sparsec.targets.builder import Builder, Ref, Value
+from sparsec.targets.kernels.pairs import dot
 
 # Bytes of the stream that are asked for ahead, two lines at once: 6 to 20 % where the weights lie in the L3.
 AHEAD, LINES = 2048, 2
+LATER = 8  # rows; 2 and 16 fetch less in time
 
 
 def walk(b: Builder, stream: Ref, height: int, visit: Callable[[Ref, Value], None]) -> None:
@@ -35,13 +38,18 @@ def walk(b: Builder, stream: Ref, height: int, visit: Callable[[Ref, Value], Non
         inner = [place[0] + 2]
         with b.loop(0, rows, carry=inner):
             visit(stream + inner[0], count)
-            inner[0] = inner[0] + (count * (1 + height) + height)
+            inner[0] = inner[0] + (count * (1 + height) + (height + 1))
         place[0] = inner[0]
 
 
 def outputs_of(b: Builder, row: Ref, height: int) -> list[Value]:
     """The outputs of a row."""
     return [b.convert(b.load(row, i), "index") for i in range(height)]
+
+
+def later_output(b: Builder, row: Ref, height: int, count: Value) -> Value:
+    """An output of a row that comes soon."""
+    return b.convert(b.load(row, count * (1 + height) + height), "index")
 
 
 def ask_ahead(b: Builder, row: Ref, height: int, count: Value) -> None:
@@ -57,18 +65,23 @@ def accumulate(
     count: Value,
     operand: Ref,
     offsets: Sequence[int],
-    sums: MutableSequence[Value],
+    sums: list[Value],
+    element: str = "f32",
 ) -> None:
-    """Adds a row's products with the vectors `offsets` floats behind each row of B; sums are output by output."""
+    """Adds a row's products with the vectors `offsets` floats behind each row of B; sums are output by output.
+
+    `element` is i32 where values and rows of B are pairs of bf16.
+    """
+    add = b.fma if element == "f32" else partial(dot, b)
     with b.loop(0, count, carry=sums) as i:
         place = i * (1 + height)
-        source = (operand + b.convert(b.load(row, place + height), "index")).view("f32")
-        values = [b.broadcast(b.load(row.view("f32"), place + (height + 1 + output))) for output in range(height)]
+        source = (operand + b.convert(b.load(row, place + height), "index")).view(element)
+        values = [b.broadcast(b.load(row.view(element), place + (height + 1 + output))) for output in range(height)]
         for v, at in enumerate(offsets):
             vector = b.vload(source, at)
             for output, value in enumerate(values):
                 total = output * len(offsets) + v
-                sums[total] = b.fma(vector, value, sums[total])
+                sums[total] = add(vector, value, sums[total])
 
 
 def stored(weight: np.ndarray, height: int, groups: int = 1) -> int:
@@ -107,22 +120,24 @@ def _part(weight: np.ndarray, height: int, first: int, places: np.ndarray) -> np
     outputs = np.arange(-(-len(weight) // height) * height).reshape(-1, height)
     outputs = first + np.where(outputs < len(weight), outputs, outputs[:, :1])
     blocks = _blocks(weight, height)
-    kept = blocks.any(axis=1)
+    kept = np.asarray(blocks.any(axis=1))
     counts = np.count_nonzero(kept, axis=1)
     order = np.argsort(counts, kind="stable")
     blocks, kept, counts, outputs = blocks[order], kept[order], counts[order], outputs[order]
     rows, columns = np.nonzero(kept)
     lengths, starts, members = np.unique(counts, return_index=True, return_counts=True)
-    # Words: one for the number of runs, two a run, `height` a row, one and `height` a non-zero.
+    # Words: one for the number of runs, two a run, 1 + `height` a row and a non-zero.
     step = 1 + height
-    before_row = np.concatenate([[0], np.cumsum(height + step * counts)[:-1]])
+    before_row = np.concatenate([[0], np.cumsum(step + step * counts)[:-1]])
     run_of_row = np.repeat(np.arange(len(lengths)), members)
     row_place = 1 + 2 * (run_of_row + 1) + before_row
-    stream = np.empty(1 + 2 * len(lengths) + height * len(counts) + step * len(rows), np.int32)
+    stream = np.empty(1 + 2 * len(lengths) + step * (len(counts) + len(rows)), np.int32)
     stream[0] = len(lengths)
     run_place = row_place[starts] - 2
     stream[run_place], stream[run_place + 1] = lengths, members
     nth = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    later = np.minimum(np.arange(len(counts)) + LATER, len(counts) - 1)
+    stream[row_place + height + step * counts] = outputs[later, 0]
     place = row_place[rows] + height + step * nth
     stream[place] = places[columns]
     for i in range(height):
