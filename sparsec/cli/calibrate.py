@@ -80,5 +80,5 @@ def _summary(result: Calibration, file) -> dict:
 
 
 def _python(name: str, nanoseconds: Mapping[str, float]) -> str:
-    lines = [f'    "{event}": {cost:.3g},' for event, cost in sorted(nanoseconds.items())]
+    lines = [f'    "{event}": {float(f"{cost:.3g}"):g},' for event, cost in sorted(nanoseconds.items())]
     return "\n".join([f"{name.upper().replace('-', '_')} = {{", *lines, "}"])

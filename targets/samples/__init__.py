@@ -6,7 +6,7 @@ A kernel that counts a new event needs samples here in which the event is a good
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Sample(Protocol):
         """Its weights."""
         ...
 
-    def arrays(self, kernel: Kernel, weight: np.ndarray, /) -> list[np.ndarray]:
+    def arrays(self, kernel: Any, weight: np.ndarray, /) -> list[np.ndarray]:
         """The arguments of the kernel: the packed weights are the second."""
         ...
 
