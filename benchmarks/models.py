@@ -28,7 +28,8 @@ from sparsec.compiler import Options, compile_file
 from sparsec.program import load
 from sparsec.verify import onnxruntime_session, random_inputs, relative_error
 
-DEFAULT = [f"{name}@{s}" for name in ("mobilenet_v1", "mobilenet_v2", "resnet50") for s in (0, 0.7, 0.8, 0.9)]
+DEFAULT = [f"{name}@{s}" for name in ("mobilenet_v1", "mobilenet_v2", "resnet50") for s in (0, 0.7, 0.8, 0.9, 0.95)]
+DEFAULT += ["efficientnet_b0@0", "efficientnet_b0@0.9", "nudenet"]
 Run = Callable[[], object]
 
 
@@ -46,7 +47,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=[*DEFAULT, "nudenet"])
+    parser.add_argument("models", nargs="*", default=DEFAULT)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of sparsec")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each model, all engines together")
