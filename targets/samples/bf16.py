@@ -14,7 +14,7 @@ from sparsec.targets.kernels.region import Body
 from sparsec.targets.samples.conv import ConvSample
 from sparsec.targets.samples.linear import LinearSample
 
-(DENSE,) = BF16_ROWS.values()
+DENSE, SPARSE = BF16_ROWS.values()
 CONV_BF16 = (
     *(ConvSample(DENSE, 1.0, *sizes) for sizes in ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4))),
     ConvSample(DENSE, 1.0, 512, 64, 14, 14),
@@ -29,6 +29,13 @@ CONV_BF16 = (
     ConvSample(DENSE, 1.0, 64, 32, 56, 2, 3, 2),
     ConvSample(DENSE, 1.0, 3, 32, 112, 1, 3, 2),
     ConvSample(DENSE, 1.0, 256, 128, 28, 4, 1, 2),
+    ConvSample(SPARSE, 0.3, 256, 128, 28, 4),
+    ConvSample(SPARSE, 0.1, 256, 256, 28, 4),
+    ConvSample(SPARSE, 0.02, 256, 256, 28, 4),
+    ConvSample(SPARSE, 0.1, 512, 256, 14, 14),
+    ConvSample(SPARSE, 0.1, 512, 512, 7, 7),
+    ConvSample(SPARSE, 0.1, 96, 64, 28, 4, 3),
+    ConvSample(SPARSE, 0.3, 64, 64, 14, 14, 3),
 )
 
 

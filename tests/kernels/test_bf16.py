@@ -9,14 +9,19 @@ from kernel_runner import run_kernels
 from op_runner import memory
 from xdsl.dialects.builtin import f32
 
+from sparsec import formats
 from sparsec.interpreter import logical
-from sparsec.ir import ConvOp, type_of
+from sparsec.ir import ConvOp, WeightOp, type_of
 from sparsec.ir.scalar import region
-from sparsec.targets.isa import BF16_ISAS, ISAS, host_isas
+from sparsec.targets.cost import shipped
+from sparsec.targets.isa import AVX512, AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
 from sparsec.targets.jit import Jit
+from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.table import BF16_ROWS
 from sparsec.targets.kernels.pairs import as_f32, rounded
+from sparsec.targets.kernels.region import Body
+from sparsec.targets.native import NativeTarget
 
 every_row = pytest.mark.parametrize("row", BF16_ROWS.values(), ids=BF16_ROWS)
 every_isa = pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
@@ -84,10 +89,10 @@ def test_epilogues(isa, row):
 @every_row
 def test_chunks_in_any_grouping(isa, row):
     """Ranges of chunks, as threads get them, give what all chunks at once give."""
-    for shape in (Shape(70, 400, (3, 5)), Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2)):
+    for shape in (Shape(70, 800, (3, 5)), Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2)):
         made = case(shape)
         (one,) = lowering(row)(made.op, made.weights)
-        assert one.kernel.chunks > 4
+        assert one.kernel.chunks > 3
         whole, pieces = ([array.copy() for array in memory(made, one)] for _ in range(2))
         jit = Jit([one.kernel], isa)
         jit(one.kernel, whole)
@@ -96,10 +101,10 @@ def test_chunks_in_any_grouping(isa, row):
         np.testing.assert_array_equal(pieces[-1], whole[-1])
 
 
-@every_row
 @pytest.mark.parametrize("size", [(3, 5), (16, 64)])
-def test_what_is_not_finite_stays_so(row, size):
-    """NaN and infinities of a channel reach all outputs that read it, and nothing else."""
+def test_what_is_not_finite_stays_so(size):
+    """NaN and infinities of a channel reach all outputs of dense weights, and nothing else."""
+    row = next(row for row in BF16_ROWS.values() if not row.sparse)
     made = case(Shape(64, 8, size))
     assert isinstance(made.op, ConvOp)
     for value in (np.nan, np.inf):
@@ -116,3 +121,51 @@ def test_rounding_is_to_nearest_even():
     values = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -(1 + 2**-8), np.inf, 3e38], np.float32)
     np.testing.assert_array_equal(as_f32(rounded(values))[:5], [1, 1 + 2**-6, 1 + 2**-7, -1, np.inf])
     assert np.isnan(as_f32(rounded(np.array([np.nan], np.float32)))).all()
+
+
+@every_row
+def test_format_holds_the_weights(row):
+    """The format of each row, packed and unpacked, is the weight; sparse ones store all of a pair or nothing."""
+    made = case(Shape(11, 9, (5, 5), (3, 3), pads=(1, 1, 1, 1)))
+    assert isinstance(made.op, ConvOp)
+    weight = made.arrays[1]
+    packed = formats.pack(weight, row.format(ConvShape.of(made.op)))
+    np.testing.assert_array_equal(formats.unpack(packed), weight)
+    if row.sparse:
+        pairs = np.pad(weight, [(0, 0), (0, 1), (0, 0), (0, 0)]).reshape(9, 6, 2, 9)
+        assert len(packed.values) == 2 * np.count_nonzero(pairs.any(axis=2))
+
+
+@every_isa
+def test_blocks_of_k(isa):
+    """Sparse rows in several blocks of K, through every level of an epilogue; empty rows and full ones."""
+    row = next(row for row in BF16_ROWS.values() if row.sparse)
+    body = region([f32] * 3, lambda x, bias, residual: (x + bias).max(0.0) + residual)
+    cases = []
+    for shape in (Shape(300, 70, (7, 9)), Shape(100, 20, (6, 6), (3, 3), pads=(1, 1, 1, 1))):
+        bias, residual = (
+            np.ones(size, np.float32) for size in ((shape.outputs, 1, 1), case(shape).expected()[0].shape)
+        )
+        cases += [case(shape), case(shape, [bias, residual], body.clone())]
+    assert all(row.kernel(ConvShape.of(made.op), (), Body.of(region([f32], lambda x: x))).blocks > 1 for made in cases)
+    check(row, cases, isa)
+
+
+def choice(isa, weight, precision="bf16"):
+    """The row that shipped costs choose for a 1x1 convolution of 28 x 28 pixels."""
+    made = case(Shape(weight.shape[1], weight.shape[0], (28, 28)))
+    assert isinstance(made.op, ConvOp)
+    assert isinstance(made.op.rhs.owner, WeightOp)
+    made.weights[made.op.rhs.owner.key] = weight
+    return candidates(made.op, made.weights, NativeTarget("x86", (isa,), shipped(isa), precision))[0].row
+
+
+def test_choice_of_precision():
+    """Precision is a permission: AMX takes dense layers, pairs pay where their halves are pruned together."""
+    random = np.random.default_rng(0)
+    dense = random.standard_normal((128, 128, 1, 1)).astype(np.float32)
+    paired = np.where(np.repeat(random.random((128, 64, 1, 1)) < 0.1, 2, axis=1), dense, np.float32(0))
+    assert choice(AVX512_AMX, dense).startswith("conv_bf16_dense")
+    assert choice(AVX512_AMX, dense, "f32").startswith("conv_f32")
+    assert choice(AVX512_BF16, paired).startswith("spmm_bf16")
+    assert choice(AVX512, paired).startswith("spmm_f32")

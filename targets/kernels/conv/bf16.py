@@ -10,8 +10,8 @@ one side come from L2; vdpbf16ps reaches 109, half of f32: it pays on AMD, where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,11 +21,11 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels import amx
-from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.grid import STEP, Grid
+from sparsec.targets.kernels.conv.paired import PairedConv, Panel, Part, ordered
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
-from sparsec.targets.kernels.pairs import dot, rounded
+from sparsec.targets.kernels.pairs import dot
 from sparsec.targets.kernels.region import Body
 
 STRIP = 32  # columns whose sums lie in scratch together: two tiles, or vectors of all ISAs
@@ -36,18 +36,17 @@ COPY_BYTES = 4 << 20  # most that the copy of a panel may take
 
 
 @dataclass(frozen=True)
-class Bf16Conv(ConvKernel):
+class Bf16Conv(PairedConv):
     """Weights packed as [M / 32][steps of K][2][16 outputs][16 pairs], zeros where there is no channel or output.
 
     Where M leaves 16 outputs or fewer, the last block has one tile a step. K counts groups of 32 channels, then taps,
     then channels of the group. All of K is one block: sums stay in tiles or registers.
     """
 
-    weight_element: ClassVar[str] = "i32"
+    sums: ClassVar[int] = OUTPUTS * STRIP
 
     @property
     def grid(self) -> Grid:
-        """Where the pairs of a panel lie in scratch."""
         return Grid(self.shape)
 
     @property
@@ -60,42 +59,16 @@ class Bf16Conv(ConvKernel):
         return self.grid.groups * self.grid.taps[0] * self.grid.taps[1]
 
     @property
-    def walk(self) -> None:
-        """None: the copy of a panel may hold rows behind those that its windows need."""
-        return None
-
-    @property
-    def singly(self) -> bool:
-        return False
-
-    @property
-    def scratch(self) -> int:
-        return amx.CONFIG_BYTES + 4 * (_lines(self.grid.size) + OUTPUTS * STRIP)
-
-    @property
     def _far(self) -> bool:
         return 4 * TILE * self.steps * self.shape.outputs // amx.ROWS >= FAR
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         return pack_bf16(weight, self.grid)
 
-    def emit(self, b: Builder) -> None:
-        arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
-        shape, padding = self.shape, Padding(b, self.grid)
-        with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
-            copy = (scratch + amx.CONFIG_BYTES).view("i32")
-            sums = (copy + _lines(self.grid.size)).view("f32")
-            padding.clear(copy)
-            with amx.within(b, scratch), self._panels(b, begin, end) as (panel, low, high):
-                image, panel = divide(panel, shape.target.panels, shape.target.images)
-                output = _Panel(b, self, extras, target, image, panel, 0)
-                padding.emit(source + shape.source.image(image), copy, panel)
-                self._blocks(b, _Part(copy, weights, sums, output, low, high))
+    def prepared(self, b: Builder, scratch: Ref) -> AbstractContextManager[None]:
+        return amx.within(b, scratch)
 
-    def multiply(self, b: Builder, work: Work) -> None:
-        raise NotImplementedError("emit walks the blocks of outputs itself")
-
-    def _blocks(self, b: Builder, part: _Part) -> None:
+    def compute(self, b: Builder, part: Part) -> None:
         """All blocks of outputs in the parts [part.low, part.high)."""
         full, rest = divmod(self.shape.outputs, OUTPUTS)
         total = full + bool(rest)
@@ -110,7 +83,7 @@ class Bf16Conv(ConvKernel):
             with b.if_(last):
                 self._block(b, part, full, rest)
 
-    def _block(self, b: Builder, part: _Part, block: Index, outputs: int) -> None:
+    def _block(self, b: Builder, part: Part, block: Index, outputs: int) -> None:
         """The results of some outputs, a strip of 32 columns after the other."""
         weights = part.weights + block * (2 * TILE * self.steps)
         whole = (self.shape.target.stride if self.grid.plain else self.grid.columns) // STRIP
@@ -125,9 +98,7 @@ class Bf16Conv(ConvKernel):
         if self.epilogue.is_long and not self.grid.plain:
             self._revise(b, part.output, block * OUTPUTS, outputs)
 
-    def _strip(
-        self, b: Builder, part: _Part, weights: Ref, strip: Index, rows: tuple[Index, int], columns: int
-    ) -> None:
+    def _strip(self, b: Builder, part: Part, weights: Ref, strip: Index, rows: tuple[Index, int], columns: int) -> None:
         """`columns` columns of a block: their sums in scratch, which stays in L1, then through the epilogue."""
         sums, (block, outputs) = part.sums, rows
         height = -(-outputs // amx.ROWS)
@@ -165,7 +136,7 @@ class Bf16Conv(ConvKernel):
                 )
         return found
 
-    def _revise(self, b: Builder, output: _Panel, first: Index, outputs: int) -> None:
+    def _revise(self, b: Builder, output: Panel, first: Index, outputs: int) -> None:
         """A long epilogue over the stored sums of a block: once in a loop, not once for each piece of a row."""
         for tile in tiles(self.shape.target.stride, b.isa.lanes, 4):
             with b.loop(0, outputs) as row, b.loop(0, tile.repeats) as repeat:
@@ -236,41 +207,16 @@ class Bf16Conv(ConvKernel):
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core."""
         shape, grid, panels = self.shape, self.grid, self.shape.panels
-        stream = 4 * TILE * self.steps * -(-shape.outputs // amx.ROWS)
-        traffic = self.traffic(caches, stream)
+        traffic = self.traffic(caches, 4 * TILE * self.steps * -(-shape.outputs // amx.ROWS))
         functions = traffic.pop("epilogue function")
-        lines = 1 if grid.plain else shape.target.rows
-        width = shape.target.stride if grid.plain else shape.target.width
-        copied = shape.source.stride if shape.direct else shape.target.width
-        sources = -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
+        lines, width = (1, shape.target.stride) if grid.plain else (shape.target.rows, shape.target.width)
         return {
             "bf16 product": panels * -(-shape.outputs // amx.ROWS) * self.steps * (grid.columns // amx.PIXELS),
-            "bf16 row": panels * sources,
-            "bf16 pair": panels * sources * -(-copied // isa.lanes),
             "bf16 sum": panels * shape.outputs * lines * -(-width // isa.lanes),
+            **self.copy_events(isa),
             **{f"bf16 {name}": count for name, count in traffic.items()},
             **({"epilogue function": functions} if functions else {}),
         }
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The work on a panel: its copy in pairs, and the parts [low, high) of the outputs. `sums` are those of a strip."""
-
-    copy: Ref
-    weights: Ref
-    sums: Ref
-    output: _Panel
-    low: Index
-    high: Index
-
-
-class _Panel(Output):
-    """Results whose sums may be stored before the epilogue."""
-
-    def keep(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
-        """Stores sums, for `revise` to finish."""
-        self._store(sums, tile, rows, column)
 
 
 @dataclass(frozen=True)
@@ -298,18 +244,7 @@ def register_tile(isa: Isa) -> tuple[int, int]:
 
 def pack_bf16(weight: np.ndarray, grid: Grid) -> np.ndarray:
     """[M, C, KH, KW] in the order in which `Bf16Conv` reads it."""
-    outputs = weight.shape[0]
-    down, across = grid.taps
-    if grid.unfolded:
-        weight = weight.transpose(0, 1, 3, 2)
-    padded = np.zeros((-(-outputs // amx.ROWS) * amx.ROWS, 2 * STEP * grid.groups, down, across), np.uint16)
-    padded[:outputs, : grid.channels] = rounded(weight.reshape(outputs, grid.channels, down, across))
-    steps = padded.reshape(-1, amx.ROWS, grid.groups, 2 * STEP, down, across)
-    panels = steps.transpose(0, 2, 4, 5, 1, 3).reshape(len(steps), -1, amx.ROWS * 2 * STEP)
-    blocks = [panels[first : first + 2].swapaxes(0, 1).ravel() for first in range(0, len(panels), 2)]
+    padded = np.pad(ordered(weight, grid), [(0, -len(weight) % amx.ROWS), *[(0, 0)] * 4])
+    rows = padded.reshape(-1, amx.ROWS, grid.groups * grid.taps[0] * grid.taps[1], 2 * STEP).swapaxes(1, 2)
+    blocks = [rows[first : first + 2].swapaxes(0, 1).ravel() for first in range(0, len(rows), 2)]
     return np.concatenate(blocks).view(np.int32)
-
-
-def _lines(count: int) -> int:
-    """`count` rounded up to whole lines of 16."""
-    return -(-count // LINE) * LINE

@@ -28,9 +28,10 @@ MISALIGNED = 0.6  # of the time of a product, what it costs that its run does no
 
 @dataclass(frozen=True)
 class Grid:
-    """The sizes of the copy."""
+    """The sizes of the copy; `aligned` if its runs should begin on lines."""
 
     shape: ConvShape
+    aligned: bool = True
 
     @cached_property
     def unfolded(self) -> bool:
@@ -63,6 +64,8 @@ class Grid:
     def pitch(self) -> int:
         """Pairs from one row of results to the next."""
         width = self.shape.target.width
+        if not self.aligned:
+            return width
         wider = (-(-width // part) * part for part in (LINE // 2, LINE))
         return min((width, *wider), key=lambda pitch: (self._time(pitch), pitch))
 

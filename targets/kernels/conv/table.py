@@ -3,6 +3,7 @@
 from functools import cache
 
 from sparsec.targets.kernels.conv.bf16 import Bf16Row
+from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.row import Row
@@ -21,7 +22,7 @@ BLOCKS = (SparseRow(80, 128, 2), SparseRow(96, 96, 4), SparseRow(128, 80, 4))
 TAPS = (TapsRow(36, 128), TapsRow(36, 96, 4))
 ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, *SPARSE, *BLOCKS, *TAPS)}
 
-BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP),)}
+BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""
 
 

@@ -1,0 +1,111 @@
+"""What convolutions of bf16 share: each panel of the source is rounded once to pairs of channels in scratch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.isa import Isa
+from sparsec.targets.kernels.amx import CONFIG_BYTES
+from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
+from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.shape import LINE, Tile
+from sparsec.targets.kernels.pairs import rounded
+
+
+@dataclass(frozen=True)
+class PairedConv(ConvKernel):
+    """A convolution without groups over a copy of each panel in pairs (see `Grid`)."""
+
+    weight_element: ClassVar[str] = "i32"
+    sums: ClassVar[int] = 0  # floats of scratch beside the copy
+
+    @property
+    @abstractmethod
+    def grid(self) -> Grid:
+        """Where the pairs of a panel lie in scratch."""
+
+    @abstractmethod
+    def compute(self, b: Builder, part: Part) -> None:
+        """Writes the results of one panel, those of the parts [part.low, part.high) of the outputs."""
+
+    def prepared(self, b: Builder, scratch: Ref) -> AbstractContextManager[None]:
+        """What holds while panels are computed; the first `CONFIG_BYTES` of scratch are for it."""
+        return nullcontext()
+
+    @property
+    def walk(self) -> None:
+        """None: the copy of a panel may hold rows behind those that its windows need."""
+        return None
+
+    @property
+    def singly(self) -> bool:
+        return False
+
+    @property
+    def scratch(self) -> int:
+        return CONFIG_BYTES + 4 * (_lines(self.grid.size) + self.sums)
+
+    def emit(self, b: Builder) -> None:
+        arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
+        shape, padding = self.shape, Padding(b, self.grid)
+        with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
+            copy = (scratch + CONFIG_BYTES).view("i32")
+            sums = (copy + _lines(self.grid.size)).view("f32")
+            padding.clear(copy)
+            with self.prepared(b, scratch), self._panels(b, begin, end) as (panel, low, high):
+                image, panel = divide(panel, shape.target.panels, shape.target.images)
+                output = Panel(b, self, extras, target, image, panel, 0)
+                padding.emit(source + shape.source.image(image), copy, panel)
+                self.compute(b, Part(copy, weights, sums, output, low, high))
+
+    def multiply(self, b: Builder, work: Work) -> None:
+        raise NotImplementedError("compute walks blocks of outputs and of K itself")
+
+    def copy_events(self, isa: Isa) -> dict[str, float]:
+        """Rounding all panels."""
+        shape, grid = self.shape, self.grid
+        copied = shape.source.stride if shape.direct else shape.target.width
+        rows = shape.panels * -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
+        return {"bf16 row": rows, "bf16 pair": rows * -(-copied // isa.lanes)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The work on a panel: its copy in pairs, and the parts [low, high) of the outputs. `sums` are scratch."""
+
+    copy: Ref
+    weights: Ref
+    sums: Ref
+    output: Panel
+    low: Index
+    high: Index
+
+
+class Panel(Output):
+    """Results whose sums may be stored before the epilogue."""
+
+    def keep(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
+        """Stores sums, for `revise` to finish."""
+        self._store(sums, tile, rows, column)
+
+
+def ordered(weight: np.ndarray, grid: Grid) -> np.ndarray:
+    """[M, C, KH, KW] as bits of bf16 [M, groups of 32 channels, rows of taps, columns, 32], zeros behind the last."""
+    down, across = grid.taps
+    if grid.unfolded:
+        weight = weight.transpose(0, 1, 3, 2)
+    padded = np.zeros((len(weight), grid.groups * 2 * STEP, down, across), np.uint16)
+    padded[:, : grid.channels] = rounded(weight.reshape(len(weight), grid.channels, down, across))
+    return padded.reshape(-1, grid.groups, 2 * STEP, down, across).transpose(0, 1, 3, 4, 2)
+
+
+def _lines(count: int) -> int:
+    """`count` rounded up to whole lines of 16."""
+    return -(-count // LINE) * LINE
