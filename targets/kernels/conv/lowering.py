@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -40,22 +41,27 @@ def takes_panels(op: Operation) -> bool:
 
 def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]:
     """The kernels of the table, and others that were measured: the dense one and the sparse ones, best first."""
-    return ways_of.candidates(ways(op, weights, target), target)
+    measured = target.measured.rows if target.measured else ()
+    rows = [row for name, row in variants(target.precision).items() if name in measured]
+    return ways_of.candidates(_ways(op, weights, target, rows), target)
 
 
 def ways(op: ConvOp, weights: WeightStore, target: Any) -> list[Way]:
     """Every kernel that runs `op`: those of the table first, then the variants that tuning may choose."""
+    return _ways(op, weights, target, variants(target.precision).values())
+
+
+def _ways(op: ConvOp, weights: WeightStore, target: Any, others: Iterable[Row]) -> list[Way]:
+    """The kernels of the table's rows and of `others` that run `op`."""
     weight, shape, extras, body = op.rhs.owner, ConvShape.of(op), _extras(op) or (), Body.of(op.epilogue)
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
     array, table = weights[weight.key], rows_of(target.precision)
-    found = []
-    for row in {**table, **variants(target.precision)}.values():
-        if row.fits(shape):
-            sizes = {name: getattr(row, name) for name in row.space}
-            kernel = row.kernel(shape, extras, body)
-            way = Way(row.name, row.format(shape), kernel, array, type(row).__name__, sizes, row.name in table)
-            found.append(way)
-    return found
+    rows = {**table, **{row.name: row for row in others}}
+    return [
+        Way(name, row.format(shape), row.kernel(shape, extras, body), array, row.kind, row.sizes, name in table)
+        for name, row in rows.items()
+        if row.fits(shape)
+    ]
 
 
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:

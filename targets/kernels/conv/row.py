@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import ClassVar, Self
 
@@ -34,6 +34,17 @@ class Row(ABC):
     @abstractmethod
     def name(self) -> str:
         """What the kernel is called in plans and reports."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Where the row is in the space that tuning searches."""
+        return {name: getattr(self, name) for name in self.space}
+
+    @property
+    def kind(self) -> str:
+        """What tells it from rows of other sizes: its class, and the fields that tuning does not vary."""
+        fixed = [f"{each.name}={getattr(self, each.name)}" for each in fields(self) if each.name not in self.space]
+        return " ".join([type(self).__name__, *fixed])
 
     def variants(self) -> list[Self]:
         """Rows that differ in the fields of `space`; tuning may put them in plans beside the table's."""

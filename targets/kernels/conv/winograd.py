@@ -8,7 +8,7 @@ stand for tiles of 4 × 4 results: 36 multiplications for 16 results instead of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -181,6 +181,7 @@ class WinogradRow(Row):
 
     sparse: ClassVar[bool] = False
     least: ClassVar[int] = 2 * OUTPUTS
+    space: ClassVar[Mapping[str, tuple[int, ...]]] = {"depth": (16, 24, 32, 48, 64, 96)}
 
     @property
     def name(self) -> str:
