@@ -14,7 +14,7 @@ from sparsec.interpreter import logical
 from sparsec.ir import ConvOp, WeightOp, type_of
 from sparsec.ir.scalar import region
 from sparsec.targets.cost import shipped
-from sparsec.targets.isa import AVX512, AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
+from sparsec.targets.isa import AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
 from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.shape import ConvShape
@@ -168,4 +168,3 @@ def test_choice_of_precision():
     assert choice(AVX512_AMX, dense).startswith("conv_bf16_dense")
     assert choice(AVX512_AMX, dense, "f32").startswith("conv_f32")
     assert choice(AVX512_BF16, paired).startswith("spmm_bf16")
-    assert choice(AVX512, paired).startswith("spmm_f32")
