@@ -27,7 +27,7 @@ from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE
+from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, WINOGRAD
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
@@ -63,7 +63,8 @@ def compare(layer: Layer, densities: Sequence[float], target: NativeTarget, rows
     """Times every contender on one layer and prints a line each."""
     isa = target.isas[0]
     layers = max(1, min(LAYERS, ROTATED // layer.weight(1.0, 0).nbytes))
-    contenders = [ours(layer, DENSE, 1.0, target, layers)]
+    dense = [row for row in (DENSE, *WINOGRAD) if row.fits(layer.shape(target))]
+    contenders = [ours(layer, row, 1.0, target, layers) for row in dense]
     contenders += [c for c in (openvino(layer, "f32"), openvino(layer, "bf16")) if c]
     for density in densities:
         chosen = rows or [_cheapest(layer, density, target)]
@@ -108,13 +109,14 @@ def sweep(target: NativeTarget, densities: Sequence[float], rounds: int) -> None
     for layer in SWEEP:
         for density in densities:
             weight, shape = layer.weight(density, 0), layer.shape(target)
-            guesses = np.array([predicted(row, shape, weight, target) for row in ROWS.values()])
-            times = warm([ours(layer, row, density, target, 1) for row in ROWS.values()], rounds)
+            rows = [row for row in ROWS.values() if row.fits(shape)]
+            guesses = np.array([predicted(row, shape, weight, target) for row in rows])
+            times = warm([ours(layer, row, density, target, 1) for row in rows], rounds)
             choice, best = guesses.argmin(), times.argmin()
             errors += list(abs(guesses / times - 1))
             losses.append(times[choice] / times[best] - 1)
-            agreed, kinds = agreed + (choice == best), kinds + ((choice == 0) == (best == 0))
-            pairs = zip(ROWS, guesses * 1e3, times * 1e3, strict=True)
+            agreed, kinds = agreed + (choice == best), kinds + (rows[choice].sparse == rows[best].sparse)
+            pairs = zip((row.name for row in rows), guesses * 1e3, times * 1e3, strict=True)
             cells = "  ".join(f"{row.split('_')[-1]} {guess:.3f}/{time:.3f}" for row, guess, time in pairs)
             print(f"{layer!s:28} {density:4.0%}  {cells}  loss {losses[-1]:.0%}", flush=True)
     print(f"median error {np.median(errors):.1%}, 90 % below {np.quantile(errors, 0.9):.1%}")

@@ -58,9 +58,10 @@ AVX512 = {
     "window step": 3.03e+03,
     "window tap": 0.236,
     "window vector": 0,
+    "winograd column": 3.45,
     "winograd fma": 0.209,
-    "winograd input": 3.16,
     "winograd output": 0.87,
+    "winograd square": 2.7,
     "winograd weight": 0.941,
 }
 AVX2 = {
@@ -110,9 +111,10 @@ AVX2 = {
     "window step": 2.91e+03,
     "window tap": 0.19,
     "window vector": 0,
+    "winograd column": 1.44,
     "winograd fma": 0.156,
-    "winograd input": 1.58,
     "winograd output": 0.649,
+    "winograd square": 1.71,
     "winograd weight": 0.355,
 }
 

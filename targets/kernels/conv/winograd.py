@@ -163,7 +163,7 @@ class WinogradConv(ConvKernel):
         vectors = shape.target.images * tiling.all_columns // isa.lanes
         return {
             "winograd fma": tiling.points * tiling.depth * shape.outputs * vectors,
-            "winograd input": tiling.points * tiling.depth * vectors,
+            f"winograd {'square' if self.across else 'column'}": tiling.points * tiling.depth * vectors,
             "winograd weight": tiling.points * tiling.depth * shape.outputs * chunks / isa.lanes,
             "winograd output": tiling.points * tiling.blocks * shape.outputs * vectors,
             **self.traffic(caches, weight.nbytes, chunks),
