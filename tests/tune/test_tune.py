@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,24 @@ def test_a_prediction_never_stands_before_a_measurement(model, tmp_path):
     Measured(cache, network.target.isas[0]).add(way.key, way.row, Time(1.0, "alone"))
     result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
     assert rows(result.manifest)[0] == way.row
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_proof")
+def test_rows_outside_the_table_are_right(tmp_path):
+    weight = np.random.default_rng(0).standard_normal((40, 24, 3, 3), np.float32)
+    weight[np.abs(weight) < 1] = 0
+    text = "g (float[1,24,20,20] x) => (float[1,40,18,18] y) { y = Conv(x, w) }"
+    model, options = write_model(tmp_path / "m.onnx", text, {"w": weight}), Options(target="x86")
+    (layer,) = Network(model, options).layers
+    for kind in {way.kind for way in layer.ways.values()}:
+        row = next((row for row, way in layer.ways.items() if way.kind == kind and not way.standard), None)
+        if row is None:
+            continue
+        cache = tmp_path / f"{row}.jsonl"
+        tune(model, options, cache, 60, Oracle(fast=row))
+        result = compile_file(model, tmp_path / "m.so", replace(options, tuned=cache, verify="random"))
+        assert rows(result.manifest) == [row]
 
 
 def test_only_targets_of_this_machine_are_tuned(model, tmp_path):
