@@ -28,7 +28,7 @@ from sparsec.target import Candidate, Target
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to run a layer; `format` is "dense" or the levels of a sparse format, `seconds` are predicted."""
+    """One way to run a layer; `format` is "dense" or the levels of a sparse format, `seconds` predicted or measured."""
 
     row: str
     format: str
@@ -38,7 +38,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was chosen for a layer and why: `alternatives` are all that the target offered, cheapest first."""
+    """What was chosen for a layer and why: `alternatives` are all that the target offered, best first."""
 
     node: str
     op: str

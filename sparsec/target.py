@@ -98,9 +98,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run an op: a row of the kernel table with the weight format it reads and its predicted time.
+    """One way to run an op: a row of the kernel table with the weight format it reads and its time.
 
-    `seconds` is the predicted time on one core. `reason` says why the candidate is cheap or dear, for `explain`.
+    `seconds` is the time on one core, predicted or measured. `reason` says why it is cheap or dear, for `explain`.
     """
 
     row: str
@@ -132,7 +132,7 @@ class Target(ABC):
 
     @abstractmethod
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
-        """Every way to run `op` with the weights it has, cheapest first; empty where the op is not supported."""
+        """Every way to run `op` with the weights it has, best first; empty where the op is not supported."""
 
     @property
     def cache(self) -> Cache:
