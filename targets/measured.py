@@ -56,9 +56,10 @@ class Measured:
     """The times in a file that hold for this CPU, this version and one ISA; `damaged` lines are none."""
 
     def __init__(self, path: Path, isa: Isa) -> None:
-        self.path, self.damaged = path, 0
+        self.path, self.damaged, self._isa = path, 0, isa
         self._context = {"cpu": cpu_name(), "isa": f"{isa.name} {isa.cpu} {isa.features}", "sparsec": __version__}
         self._times: dict[tuple[Key, Where], Time] = {}
+        self._rows: dict[Key, str] = {}
         self.rows: set[str] = set()
         for line in self._lines():
             self._take(line)
@@ -96,6 +97,13 @@ class Measured:
             os.close(file)
         self._keep(key, row, time)
 
+    def write_alone(self, path: Path) -> None:
+        """Writes a copy that knows what failed and the times alone, not those inside models."""
+        copy = Measured(path, self._isa)
+        for (key, where), time in self._times.items():
+            if where == "alone" or time.seconds is None:
+                copy.add(key, self._rows[key], time)
+
     @staticmethod
     def _line_end(file: int) -> bytes:
         """A line break where the last line has none, because its writer died."""
@@ -121,6 +129,7 @@ class Measured:
 
     def _keep(self, key: Key, row: str, time: Time) -> None:
         self._times[key, time.where] = time
+        self._rows[key] = row
         self.rows.add(row)
 
 

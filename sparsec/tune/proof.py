@@ -42,7 +42,10 @@ class Proof:
     def settle(self, outcome: Outcome) -> None:
         """Fills in what the whole model says; the cache then holds only choices that pay."""
         default = self._compiled("default", None)
-        tuned = self._compiled("tuned", self._measured.path if self._measured.rows else None)
+        # What an earlier proof found in models must not keep kernels from theirs that were measured since.
+        alone = self._folder / "alone.jsonl"
+        self._measured.write_alone(alone)
+        tuned = self._compiled("tuned", alone if alone.exists() else None)
         inputs = verify.random_inputs(default.inputs)
         tolerance = verify.tolerance(self._options.precision)
         verify.check(verify.compare(tuned.run(**inputs), default.run(**inputs), "the default kernels", tolerance))

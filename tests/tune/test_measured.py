@@ -38,6 +38,21 @@ def test_the_last_line_counts_and_times_in_models_go_first(file):
     assert len(file.read_text().splitlines()) == 3
 
 
+def test_a_copy_without_times_in_models(file, tmp_path):
+    measured, failed = Measured(file, AVX512), replace(KEY, kernel="failed")
+    for key, time in (
+        (KEY, Time(1e-3, "alone")),
+        (KEY, Time(2e-3, "model")),
+        (failed, Time(1e-3, "alone")),
+        (failed, Time(None, "model", "slower")),
+    ):
+        measured.add(key, "gemm", time)
+    measured.write_alone(tmp_path / "copy")
+    copy = Measured(tmp_path / "copy", AVX512)
+    assert copy.time(KEY) == Time(1e-3, "alone")
+    assert copy.time(failed) == Time(None, "model", "slower")
+
+
 def test_failures_are_kept(file):
     Measured(file, AVX512).add(KEY, "gemm", Time(None, "alone", "crashed (SIGSEGV)"))
     assert Measured(file, AVX512).time(KEY) == Time(None, "alone", "crashed (SIGSEGV)")

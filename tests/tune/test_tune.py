@@ -122,6 +122,20 @@ def test_all_is_taken_back_where_the_whole_is_slower(model, tmp_path, monkeypatc
     assert (rows(result.manifest)[1] == row) == faster
 
 
+def test_kernels_that_are_measured_later_get_their_proof(model, tmp_path, monkeypatch):
+    first, cache = other_row(model), tmp_path / "c.jsonl"
+    layer = Network(model, Options()).layers[1]
+    second = next(row for row in layer.ways if row not in (first, layer.default))
+    monkeypatch.setattr(proof, "measure", lambda engines, seconds: _measurements(1.0, 2.0))
+    monkeypatch.setattr(proof, "_profile", _profile_with(first, 0.5))
+    assert first in [o.after for o in tune(model, Options(), cache, 60, Oracle(fast=first)).overrides]
+    Measured(cache, host_isas()[0]).add(layer.ways[second].key, second, Time(1e-7, "alone"))
+    monkeypatch.setattr(proof, "_profile", _profile_with(second, 0.25))
+    tune(model, Options(), cache, 60, Oracle())
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert rows(result.manifest)[1] == second
+
+
 def _profile_with(row, seconds):
     """A profile in which nodes take a second, but `seconds` on the kernel of `row`."""
     return lambda program, inputs: {
