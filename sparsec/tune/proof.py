@@ -69,9 +69,9 @@ class Proof:
         outcome.overrides = [self._override(*change) for change in kept]
 
     def _compiled(self, name: str, cache: Path | None) -> Program:
-        """The model with the choice that `cache` asks for."""
+        """The model with the choice that `cache` asks for, each layer a step, so that it can be timed."""
         output = self._folder / f"{name}.so"
-        settings = replace(self._options, tuned=cache, verify=None, emit=None)
+        settings = replace(self._options, tuned=cache, verify=None, emit=None, chains=False)
         return load(compile_file(self._model, output, settings, self._progress).output)
 
     def _changed(self, default: Program, tuned: Program) -> list[tuple[Search, Way, Way]]:
