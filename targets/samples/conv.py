@@ -131,6 +131,7 @@ CONV = (
     ConvSample(NARROWEST, 0.05, 320, 64, 14, 14),
     ConvSample(WIDE, 0.1, 256, 64, 56, 2),
     ConvSample(WIDE, 0.1, 768, 1024, 7, 7),
+    *(ConvSample(row, 0.1, 32, 64, 56, 2, 3) for row in (WIDE, NARROWEST, SHARED)),
     *(ConvSample(PAIRS, density, 256, 256, 14, 14, height=2) for density in (0.05, 0.3)),
     *(ConvSample(FOURS, density, 256, 256, 28, 4, height=4) for density in (0.02, 0.1, 0.5)),
     ConvSample(NARROW_FOURS, 0.1, 512, 256, 14, 14, height=4),

@@ -117,8 +117,11 @@ class SparseConv(ConvKernel):
         far = caches.overflow(min(self.block * shape.taps, shape.depth), wide, 4 * shape.stride)
         vectors = sum(tile.vectors * tile.repeats for tile in widths)
         strips = sum(tile.repeats for tile in widths)
+        packed = 4 * self.block * shape.taps * shape.stride
+        brought = panels * shape.source.channels * shape.taps * vectors if shape.direct or packed > caches.l1 else 0
         return {
             **product_events(weight, self.height, shape.groups, self.blocks, panels * vectors, panels * strips, far),
+            "brought vector": brought,
             **self.shared_events(isa, caches, stream_bytes(weight, self.height, shape.groups, self.blocks)),
         }
 
