@@ -76,6 +76,12 @@ def _divide_floats(b: Builder, at: Context, x: Scalar, y: Scalar) -> Value:
     return numerator / denominator
 
 
+def _exp(b: Builder, at: Context, x: Value) -> Value:
+    """e^x; where only sums with 1 read it, as in sigmoid, without denormal results."""
+    in_sums = all(_is_one_plus_exp(use.operation) for use in at.op.results[0].uses)
+    return (vector_math.exp_for_sum if in_sums else vector_math.exp)(b, b.convert(x, "f32"))
+
+
 def _is_one_plus_exp(op: object) -> bool:
     return (
         isinstance(op, arith.AddfOp)
@@ -272,6 +278,7 @@ _MATH: dict[str, Rule] = {
     "trunc": _plain(lambda b, x: b.trunc(x)),
     "roundeven": _plain(lambda b, x: b.round_even(x)),
     "sqrt": _plain(lambda b, x: b.sqrt(x)),
+    "exp": _exp,
     "fma": _plain(lambda b, x, y, z: b.fma(x, y, z)),
     "round": _math(vector_math.round_away),
     "powf": _math(_power),
@@ -283,7 +290,18 @@ _MATH: dict[str, Rule] = {
     "cttz": _on("u", _trailing_zeros),
     "atan2": _math(lambda b, y, x: vector_math.atan2(b, *b.match(y, x))),
 }
-_OTHERS = {"atan2", "copysign", "fmod", "maxnum", "minnum", "pow", "round_away"}
+_OTHERS = {
+    "atan2",
+    "copysign",
+    "exp",
+    "exp_for_sum",
+    "fmod",
+    "maxnum",
+    "minnum",
+    "pow",
+    "reciprocal_above_one",
+    "round_away",
+}
 _MATH |= {name: _math(getattr(vector_math, name)) for name in vector_math.__all__ if name not in _OTHERS}
 
 RULES = {f"arith.{name}": rule for name, rule in _ARITH.items()} | {

@@ -4,7 +4,18 @@ Special values (NaN, infinities, zeros, denormals) follow IEEE 754 and NumPy. Th
 against NumPy in float64 by tests/targets/test_vector_math.py, on every ISA, with and without fused multiply-add.
 """
 
-from sparsec.targets.vector_math.exponential import cosh, erf, erfc, exp, exp2, expm1, reciprocal_above_one, sinh, tanh
+from sparsec.targets.vector_math.exponential import (
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    exp_for_sum,
+    expm1,
+    reciprocal_above_one,
+    sinh,
+    tanh,
+)
 from sparsec.targets.vector_math.logarithm import acosh, asinh, atanh, log, log1p, log2, log10, pow
 from sparsec.targets.vector_math.rounding import cbrt, copysign, fmod, maxnum, minnum, round_away, rsqrt
 from sparsec.targets.vector_math.trigonometry import acos, asin, atan, atan2, cos, sin, tan
@@ -25,6 +36,7 @@ __all__ = [
     "erfc",
     "exp",
     "exp2",
+    "exp_for_sum",
     "expm1",
     "fmod",
     "log",
