@@ -54,6 +54,10 @@ class LinearDense(LinearKernel):
         return self.panels * self.groups
 
     @property
+    def group(self) -> int:
+        return self.panels if self.staged else 1
+
+    @property
     def panels(self) -> int:
         """Panels of weights."""
         return -(-self.m // PANEL)

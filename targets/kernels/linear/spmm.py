@@ -66,6 +66,10 @@ class LinearSpmm(LinearKernel):
         return self.panels * self.parts
 
     @property
+    def group(self) -> int:
+        return self.parts
+
+    @property
     def scratch(self) -> int:
         return (self.depth + -(-self.m // LINE) * LINE) * self.stride * 4  # sums are turned 16 rows at a time
 

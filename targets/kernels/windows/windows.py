@@ -124,7 +124,7 @@ class WindowKernel(Kernel):
         return -(-self.target.height // self.block)
 
     @property
-    def group(self) -> int:
+    def width(self) -> int:
         """Output channels of a chunk."""
         read = self.block * self.window.strides[0] * self.source.width
         return max(1, min(self.target.channels, ELEMENTS // max(read, self.block * self.target.width)))
@@ -132,7 +132,7 @@ class WindowKernel(Kernel):
     @property
     def groups(self) -> int:
         """Chunks of a block."""
-        return -(-self.target.channels // self.group)
+        return -(-self.target.channels // self.width)
 
     @property
     def chunks(self) -> int:
@@ -188,9 +188,9 @@ class WindowKernel(Kernel):
         self, b: Builder, masks: Masks, arguments: Sequence[Ref], place: tuple[Index, Index, Index], run: Run
     ) -> None:
         image, block, group = place
-        start = group * self.group
-        stop = start + self.group
-        if self.target.channels % self.group:
+        start = group * self.width
+        stop = start + self.width
+        if self.target.channels % self.width:
             stop = b.min(b.as_index(stop), b.constant(self.target.channels))
         with b.loop(start, stop) as channel:
             combine = self.channel(b, arguments, image, channel)
