@@ -75,7 +75,8 @@ def calibrated(isa: Isa) -> CostModel:
     key = machine_key(isa)
     try:
         saved = json.loads(cache_file(isa, key).read_text())
-        return CostModel(saved["nanoseconds"], Caches(**saved["caches"]))
+        if saved["machine"] == key:
+            return CostModel(saved["nanoseconds"], Caches(**saved["caches"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     from sparsec.targets.calibration import calibrate  # here, because kernels use this module

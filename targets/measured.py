@@ -11,6 +11,7 @@ nothing, and several processes and models may share a file. Of two lines about t
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ class Measured:
             entry: dict[str, Any] = json.loads(line)
             if any(entry[name] != value for name, value in self._context.items()):
                 return
-            seconds = None if entry.get("error") else float(entry["seconds"])
+            seconds = None if entry.get("error") else _positive(entry["seconds"])
             time = Time(seconds, entry["where"], entry.get("error", ""))
             self._keep(Key(entry["kernel"], entry["weights"]), entry["row"], time)
         except (ValueError, KeyError, TypeError):
@@ -131,6 +132,13 @@ class Measured:
         self._times[key, time.where] = time
         self._rows[key] = row
         self.rows.add(row)
+
+
+def _positive(seconds: Any) -> float:
+    """`seconds`; ValueError where no kernel can have taken them."""
+    if not isinstance(seconds, float) or not 0 < seconds < math.inf:
+        raise ValueError(f"{seconds} is no time")
+    return seconds
 
 
 def pattern_digest(weight: np.ndarray) -> str:

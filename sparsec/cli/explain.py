@@ -19,9 +19,10 @@ def command(artifact, layer, as_json) -> None:
     """Print what ARTIFACT decided: all layers, or one LAYER with every alternative."""
     manifest = read_artifact(artifact).manifest
     steps = manifest["layers"]
-    layers = [*flat(steps), *(step for step in steps if "members" in step)]
+    layers = flat(steps)
     if layer is not None:
-        layers = [entry for entry in layers if layer in (entry["node"], entry["step"])]
+        chains = [step for step in steps if "members" in step]
+        layers = [entry for entry in (*layers, *chains) if layer in (entry["node"], entry["step"])]
         if not layers:
             raise UsageError(f"{artifact} has no layer called {layer!r}: `sparsec explain {artifact}` lists them")
     if as_json:
@@ -34,7 +35,7 @@ def command(artifact, layer, as_json) -> None:
             click.echo("Compiled with --precision bf16: kernels of that name round products to bf16; sums are f32.")
         for step in steps:
             if "members" in step:
-                click.echo(f"{_joined(step)} run together, rows by rows.")
+                click.echo(f"{_joined(step)} run together, row by row.")
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
@@ -59,7 +60,7 @@ def _joined(step: dict[str, Any]) -> str:
 
 def _detail(entry: dict[str, Any]) -> None:
     if "members" in entry:
-        click.echo(f"{entry['step']}: {_joined(entry)} run together, rows by rows, so that these stay in the cache.")
+        click.echo(f"{entry['step']}: {_joined(entry)} run together, row by row, so that these stay in the cache.")
         return
     click.echo(f"{entry['node']} ({entry['op']}): kernel {entry['kernel']}")
     if "alternatives" not in entry:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from sparsec.tune.trial import MeasurementFailed, Trial
+from sparsec.errors import TargetError
+from sparsec.tune.trial import READY, MeasurementFailed, Trial
 
+START = 60.0  # seconds for the worker to start
 LIMIT = 30.0  # seconds for one candidate, code generation included
-WORKER = (sys.executable, "-m", "sparsec.tune.worker")
+WORKER = (sys.executable, "-P", "-m", "sparsec.tune.worker")  # -P: modules of the current folder are not for us
 
 
 class LocalMeasurer:
@@ -62,7 +64,19 @@ class LocalMeasurer:
                     start_new_session=True,
                 )
             self._connection = Connection(ours.detach())
+            self._await_worker(self._connection)
         return self._connection
+
+    def _await_worker(self, connection: Connection) -> None:
+        """Returns once the worker has said that it is there; TargetError where it cannot be: no kernel is to blame."""
+        try:
+            if connection.poll(START) and connection.recv() == READY:
+                return
+            how = f"says nothing for {START:g} s"
+        except (EOFError, OSError):
+            how = self._buried()
+        self.close()
+        raise TargetError(f"the process that measures kernels does not start ({how}): {' '.join(self._command)}")
 
     def _buried(self) -> str:
         """How the worker ended."""

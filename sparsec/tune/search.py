@@ -20,7 +20,7 @@ ATTEMPTS = 20  # suggestions in which a new kernel should be
 def check_installed() -> None:
     """UsageError where there is no Optuna."""
     if find_spec("optuna") is None:
-        raise UsageError("tuning needs Optuna: pip install 'sparsec[tune]'")
+        raise UsageError("tuning needs Optuna: pip install 'sparsec[tune]', or in a checkout '.[tune]'")
 
 
 class Search:

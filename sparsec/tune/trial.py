@@ -10,6 +10,8 @@ import numpy as np
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 
+READY = "ready"  # what a worker says first
+
 
 @dataclass(frozen=True)
 class Activation:

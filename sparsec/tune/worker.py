@@ -14,7 +14,7 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.timing import Flusher, Timed
-from sparsec.tune.trial import Trial
+from sparsec.tune.trial import READY, Trial
 
 SPENT, FEWEST, MOST = 0.04, 7, 40  # seconds of runs that are aimed at, and how many runs at least and at most
 
@@ -35,6 +35,7 @@ def compiled(kernel: Kernel, isa: Isa) -> Jit:
 def main(connection: Connection) -> None:
     """Answers until the other side hangs up."""
     flusher = Flusher(host_caches().l2)
+    connection.send(READY)
     while True:
         try:
             trial = connection.recv()

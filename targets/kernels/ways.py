@@ -48,18 +48,16 @@ def candidates(ways: Iterable[Way], target: Any) -> list[Candidate]:
     """The best first: by times measured in models where there are any, else measured alone, else predicted.
 
     A prediction never stands before a measurement, as the two may be off by different factors. A way whose measurement
-    failed is left out.
+    failed comes last: it is better than none.
     """
     measured: Measured | None = target.measured
     found: list[tuple[int, Candidate]] = []
     for way in ways:
         time = measured.time(way.key) if measured and way.row in measured.rows else None
-        if time is not None and time.seconds is None:
-            continue
-        if time is not None:
+        if time is not None and time.seconds is not None:
             found.append(_measured(way, time))
         elif way.standard:
-            found.append((2, way.candidate(target)))
+            found.append((2 if time is None else 3, way.candidate(target)))
     return [candidate for _, candidate in sorted(found, key=lambda pair: (pair[0], pair[1].seconds))]
 
 

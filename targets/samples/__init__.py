@@ -10,19 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.samples.bf16 import CONV_BF16, LINEAR_BF16
 from sparsec.targets.samples.conv import CONV
 from sparsec.targets.samples.linear import LINEAR
 from sparsec.targets.samples.others import MAPS, WINDOWS
-
-
-class Counted(Protocol):
-    """A kernel that counts what it does with given weights."""
-
-    def events(self, isa: Isa, caches: Caches, weight: np.ndarray, /) -> dict[str, float]: ...
 
 
 class Sample(Protocol):
@@ -55,4 +48,4 @@ def families(isa: Isa) -> Mapping[str, Sequence[Sample]]:
     return {**FAMILIES, **BF16_FAMILIES} if isa.bf16_dot else FAMILIES
 
 
-__all__ = ["BF16_FAMILIES", "FAMILIES", "Counted", "Sample", "families"]
+__all__ = ["BF16_FAMILIES", "FAMILIES", "Sample", "families"]

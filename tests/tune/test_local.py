@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsec.errors import TargetError
 from sparsec.targets.isa import host_isas
 from sparsec.targets.samples import FAMILIES
 from sparsec.tune.local import LocalMeasurer
@@ -35,6 +36,14 @@ def test_a_crash_is_told_and_survived(trial):
         for _ in range(2):
             with pytest.raises(MeasurementFailed, match=r"crashed \(SIGABRT\)"):
                 measurer.seconds(trial)
+
+
+def test_a_worker_that_does_not_start_blames_no_kernel(trial):
+    with (
+        LocalMeasurer(worker=(sys.executable, FAILING, "start")) as measurer,
+        pytest.raises(TargetError, match=r"does not start \(ended with code 3\)"),
+    ):
+        measurer.seconds(trial)
 
 
 def test_a_hang_is_ended(trial):
