@@ -76,6 +76,8 @@ def test_interrupts_leave_nothing(tmp_path: Path, number: int, code: int) -> Non
     path = zoo.save(tmp_path, "mobilenet_v2", size=64)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sparsec", "compile", path, "-o", out / "m.so"]
+    # A test run in the background of a shell ignores SIGINT, and so would its children.
+    command = ["env", "--default-signal=INT", *command]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(".sparsec-*")):  # code is being generated
         assert process.poll() is None, "ended before it could be interrupted"
