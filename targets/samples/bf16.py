@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsec.ir import identity_region
-from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.table import BF16_ROWS
-from sparsec.targets.kernels.epilogue import Epilogue
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.table import bf16_kernels
-from sparsec.targets.kernels.region import Body
 from sparsec.targets.samples.conv import ConvSample
 from sparsec.targets.samples.linear import LinearSample
 
@@ -44,8 +40,7 @@ class LinearBf16Sample(LinearSample):
     """A linear layer by the kernel of bf16."""
 
     def kernel(self) -> LinearKernel:
-        epilogue = Epilogue(Body.of(identity_region([f32])), (self.tokens,), (), (), (), "f32")
-        return next(iter(bf16_kernels(self.tokens, self.m, self.k, epilogue)))
+        return next(iter(bf16_kernels(self.tokens, self.m, self.k, self.epilogue)))
 
 
 LINEAR_BF16 = tuple(

@@ -75,7 +75,6 @@ class SparseBf16Conv(PairedConv):
         column: Index,
         row: Ref,
         count: Value,
-        *_: Value,
     ) -> None:
         """All pairs of one output in a block of K."""
         outputs = outputs_of(b, row, 1)

@@ -16,6 +16,7 @@ from functools import cached_property
 from math import gcd
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.conv.pack import row_exists
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape
 from sparsec.targets.kernels.pairs import pair
 
@@ -179,16 +180,8 @@ class Padding:
     def _inside(self, base: Index, low: int) -> Value | bool | None:
         """Whether image row base + low exists; None where it always does."""
         shape = self.grid.shape
-        height, rows = shape.source.height, (shape.target.panels - 1) * shape.target.rows + self.grid.rows
-        last = (rows - 1) * shape.window.strides[0] + low
-        if low >= 0 and last < height:
-            return None
-        if isinstance(base, int):
-            return 0 <= base + low < height
-        conditions = [base >= -low] if low < 0 else []
-        if last >= height:
-            conditions.append(base < height - low)
-        return conditions[0] if len(conditions) == 1 else conditions[0] & conditions[1]
+        rows = (shape.target.panels - 1) * shape.target.rows + self.grid.rows
+        return row_exists(base, low, (rows - 1) * shape.window.strides[0] + low, shape.source.height)
 
     def _pairs(self, source: Ref | None, target: Ref) -> None:
         """One row in all planes."""

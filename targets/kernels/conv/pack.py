@@ -56,7 +56,7 @@ class Packing:
         base = (row + panel * target.rows) * window.strides[0] + tap * window.dilations[0]
         packed = packed + (tap * (window.kernel[1] * self.shape.stride) + row * target.width)
         low, high = -window.pads[0], self._last_row()
-        inside = self._inside(base, low, high)
+        inside = row_exists(base, low, high, planes.height)
         if inside is None:
             self._copy(source + planes.row(base, 1, low), packed, channels)
             return
@@ -70,18 +70,6 @@ class Packing:
         window, target = self.shape.window, self.shape.target
         rows = target.panels * target.rows
         return (rows - 1) * window.strides[0] + (window.kernel[0] - 1) * window.dilations[0] - window.pads[0]
-
-    def _inside(self, base: Index, low: int, last: int) -> Value | bool | None:
-        """Whether image row base + low exists; None where it always does."""
-        height = self.shape.source.height
-        if low >= 0 and last < height:
-            return None
-        if isinstance(base, int):
-            return 0 <= base + low < height
-        conditions = [base >= -low] if low < 0 else []
-        if last >= height:
-            conditions.append(base < height - low)
-        return conditions[0] if len(conditions) == 1 else conditions[0] & conditions[1]
 
     def _copy(self, source: Ref | None, packed: Ref, channels: Index) -> None:
         """One row of `channels` channels under each tap of a kernel row; zeros where there is no source."""
@@ -105,6 +93,18 @@ class Packing:
             else:
                 value = b.vload_strided(source, at * step + offset, step, lanes=width)
             b.vstore(value, packed, at)
+
+
+def row_exists(base: Index, low: int, last: int, height: int) -> Value | bool | None:
+    """Whether row base + low is one of `height`, where `last` is the largest that it becomes; None if it always is."""
+    if low >= 0 and last < height:
+        return None
+    if isinstance(base, int):
+        return 0 <= base + low < height
+    conditions = [base >= -low] if low < 0 else []
+    if last >= height:
+        conditions.append(base < height - low)
+    return conditions[0] if len(conditions) == 1 else conditions[0] & conditions[1]
 
 
 def _columns(shape: ConvShape, tap: int) -> tuple[int, int]:
