@@ -1,6 +1,6 @@
 """Reads the manifest of an artifact from its file, without running anything of it.
 
-It is an ELF note (`.so`) or a custom section (`.wasm`) of the name "sparsec"; see targets/glue.py.
+It is an ELF note (`.so`), a section (`.dylib`) or a custom section (`.wasm`) named after sparsec; see targets/glue.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ ABI = 1
 """Version of the C ABI and of what the manifest says. Artifacts of another version are refused."""
 
 _OWNER = b"sparsec"
-_RELOCATABLE, _NOTE = 1, 4
+_RELOCATABLE, _NOTE = 1, 4  # in ELF; an object of Mach-O is a 1 as well
+_SEGMENT_64 = 0x19
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,23 @@ def _manifest_bytes(path: Path) -> bytes:
         if path.stat().st_size < 64:
             raise _foreign(path)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = _elf_note(data, path) if data[:4] == b"\x7fELF" else _wasm_section(data, path)
+            reader = _READERS.get(data[:4])
+            found = reader(data, path) if reader else None
     if found is None:
         raise _foreign(path)
     return found
 
 
 def _foreign(path: Path) -> InvalidModel:
-    return InvalidModel(f"{path}: not an artifact of sparsec (neither a .so nor a .wasm that sparsec compiled)")
+    return InvalidModel(f"{path}: not an artifact of sparsec (no .so, .dylib or .wasm that sparsec compiled)")
+
+
+def _unlinked(path: Path) -> UsageError:
+    return UsageError(f"{path}: an object file runs only after linking; compile without --emit to load it")
+
+
+def _archive(data: mmap.mmap, path: Path) -> None:
+    raise _unlinked(path)
 
 
 def _elf_note(data: mmap.mmap, path: Path) -> bytes | None:
@@ -96,7 +106,7 @@ def _elf_note(data: mmap.mmap, path: Path) -> bytes | None:
         return None
     (kind,) = struct.unpack_from("<H", data, 16)
     if kind == _RELOCATABLE:
-        raise UsageError(f"{path}: an object file runs only after linking; compile with --emit so to load it")
+        raise _unlinked(path)
     table, sections = struct.unpack_from("<QQ", data, 32)
     entry_bytes, count, section_bytes, section_count = struct.unpack_from("<HHHH", data, 54)
     if sections + section_bytes * section_count > len(data):
@@ -124,7 +134,7 @@ def _note(notes: bytes) -> bytes | None:
 
 
 def _wasm_section(data: mmap.mmap, path: Path) -> bytes | None:
-    """The contents of the custom section of sparsec in a wasm module."""
+    """The manifest of a wasm module, which is deflated."""
     if data[:8] != b"\0asm\1\0\0\0":
         return None
     position, found = 8, None
@@ -134,10 +144,29 @@ def _wasm_section(data: mmap.mmap, path: Path) -> bytes | None:
         position = start + size
         if position > len(data):
             raise ValueError("a section ends beyond the file")
+def _mach_section(data: mmap.mmap, path: Path) -> bytes | None:
+    """The contents of the section __sparsec of a 64-bit Mach-O file."""
+    kind, commands = struct.unpack_from("<II", data, 12)
+    if kind == _RELOCATABLE:
+        raise _unlinked(path)
+    position, found = 32, None
+    for _ in range(commands):
+        command, size = struct.unpack_from("<II", data, position)
+        if command == _SEGMENT_64:
+            start, length, *_, count, _flags = struct.unpack_from("<QQiiII", data, position + 40)
+            if start + length > len(data):
+                raise ValueError("a segment ends beyond the file")
+            for section in range(position + 72, position + 72 + 80 * count, 80):
+                if data[section : section + 16].rstrip(b"\0") == b"__sparsec":
+                    _, nbytes, offset = struct.unpack_from("<QQI", data, section + 32)
+                    found = data[offset : offset + nbytes].rstrip(b"\0")
+        position += size
+    return found
+
+
         if kind == 0:
             name_bytes, name = _leb128(data, start)
-            if data[name : name + name_bytes] == _OWNER:
-                found = data[name + name_bytes : position]
+            found[data[name : name + name_bytes].decode()] = data[name + name_bytes : position]
     return found
 
 
@@ -150,3 +179,11 @@ def _leb128(data: mmap.mmap, position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 0x80:
             return value, position
+
+
+_READERS: dict[bytes, Callable[[mmap.mmap, Path], bytes | None]] = {
+    b"\x7fELF": _elf_note,
+    b"\xcf\xfa\xed\xfe": _mach_section,
+    b"\0asm": _wasm_section,
+    b"!<ar": _archive,
+}

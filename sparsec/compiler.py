@@ -31,7 +31,7 @@ from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
 from sparsec.work import useful_flops
 
-EMITS = ("so", "obj", "wasm", "mlir", "llvm", "asm")
+EMITS = ("so", "dylib", "obj", "a", "wasm", "mlir", "llvm", "asm")
 Progress = Callable[[str, int, int], None]
 
 
@@ -144,7 +144,16 @@ def compile_file(
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
 
 
-_SUFFIXES = {"so": ".so", "obj": ".o", "wasm": ".wasm", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
+_SUFFIXES = {
+    "so": ".so",
+    "dylib": ".dylib",
+    "obj": ".o",
+    "a": ".a",
+    "wasm": ".wasm",
+    "mlir": ".mlir",
+    "llvm": ".ll",
+    "asm": ".s",
+}
 
 
 def _check_output(output: Path, model: Path) -> None:
@@ -199,7 +208,7 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
     """Inputs, and the outputs of each reference by its name, before the passes rewrite the model."""
     if options.verify is None:
         return {}, {}
-    if emit not in ("so", "wasm"):
+    if emit not in ("so", "dylib", "wasm"):
         raise UsageError(f"--verify runs the artifact, and --emit {emit} makes none that runs")
     clock.step("reference outputs")
     ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]

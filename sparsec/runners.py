@@ -40,12 +40,13 @@ def make_runner(artifact: Artifact, threads: int, isa: str | None) -> Runner:
     machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     if artifact.machine == "wasm32":
         return WasmRunner(artifact)
-    if artifact.machine == machine and platform.system() == "Linux":
+    if (artifact.machine, artifact.system) == (machine, platform.system()):
         return NativeRunner(artifact, threads, index)
-    if artifact.machine == "aarch64":
+    if (artifact.machine, artifact.system) == ("aarch64", "Linux"):
         return EmulatedRunner(artifact, threads, index)
     here = f"{machine} {platform.system()}"
-    raise TargetError(f"{artifact.path}: compiled for {artifact.machine} Linux, and this is {here}")
+    system = artifact.system.replace("Darwin", "macOS")
+    raise TargetError(f"{artifact.path}: compiled for {artifact.machine} {system}, and this is {here}")
 
 
 def _isa_index(artifact: Artifact, isa: str | None) -> int:

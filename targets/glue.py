@@ -28,6 +28,9 @@ FUNCTIONS = (
 )
 """The functions of the C ABI, without the model's name."""
 
+TVM_FFI = ("__tvm_ffi_run", "__tvm_ffi_workspace_size", "__tvm_ffi_manifest")
+"""What shared libraries export besides, for `tvm_ffi.load_module`; see runtime/tvm_ffi.c."""
+
 _PADDING = 128  # THREAD_PADDING of runtime/sparsec.h
 
 
@@ -55,6 +58,7 @@ def manifest(plan: Plan, isas: Sequence[Isa]) -> dict[str, Any]:
         "sparsec": version("sparsec"),
         "name": plan.name,
         "machine": isas[0].triple.split("-")[0],
+        "system": isas[0].system,
         "isas": [isa.name for isa in isas],
         "threads": plan.threads,
         "workspace_bytes": workspace_bytes(plan),
@@ -76,8 +80,11 @@ def header(plan: Plan) -> str:
     return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / "model.h").read_text(encoding="utf-8"))
 
 
-def source(plan: Plan, isas: Sequence[Isa]) -> str:
-    """model.c: the tables of the model, and the runtime included after them."""
+def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
+    """model.c: the tables of the model, and the runtime included after them.
+
+    Only a `shared` library has the functions of TVM-FFI: their names are the same for all models.
+    """
     parts = [
         _definitions(plan, isas),
         *_kernel_declarations(plan, isas),
@@ -89,6 +96,7 @@ def source(plan: Plan, isas: Sequence[Isa]) -> str:
         *_port_tables("input", plan.inputs),
         *_port_tables("output", plan.outputs),
         '#include "cpu.c"\n#include "run.c"\n#include "abi.c"',
+        *(['#include "tvm_ffi.c"'] if shared else []),
     ]
     return "\n".join(parts) + "\n"
 
@@ -97,11 +105,11 @@ def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
     """Assembly that puts the weights file and the manifest into read-only data.
 
     On x86 the weights lie in the large-model section. They and the manifest are reached by 64-bit pointers, so that
-    weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a custom section in wasm),
-    so that it can be read from a file for another machine.
+    weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a section of its own in
+    Mach-O and in wasm), so that it can be read from a file for another machine.
     """
     fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
-    template = "weights_wasm.S" if isa.wasm else "weights_elf.S"
+    template = f"weights_{'wasm' if isa.wasm else 'macho' if isa.macos else 'elf'}.S"
     fields["section"] = '.lrodata,"al"' if isa.x86 else '.rodata.weights,"a"'
     return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / template).read_text(encoding="utf-8"))
 

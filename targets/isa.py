@@ -52,6 +52,21 @@ class Isa:
         return self.triple.startswith("wasm")
 
     @property
+    def macos(self) -> bool:
+        """Whether this is code for macOS."""
+        return "-macosx" in self.triple
+
+    @property
+    def system(self) -> str:
+        """The operating system of shared libraries, as Python's `platform.system` names it; none for wasm."""
+        return "" if self.wasm else "Darwin" if self.macos else "Linux"
+
+    @property
+    def lane_operands(self) -> bool:
+        """Whether a multiply-add can take one lane of a vector for all lanes."""
+        return self.triple.startswith("aarch64")
+
+    @property
     def relaxed(self) -> bool:
         """Whether this is WebAssembly with relaxed SIMD."""
         return self.wasm and self.fma

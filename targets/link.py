@@ -1,4 +1,7 @@
-"""Links kernels, glue, runtime and weights into an artifact: `.so`, `.o` or `.wasm`, and its C header beside it."""
+"""Links kernels, glue, runtime and weights into an artifact: a library, an object, an archive or a wasm module.
+
+Its C header lies beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsec.errors import UsageError
@@ -16,13 +19,21 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.tools import CFLAGS, RUNTIME, llvm, zig, zig_target
 
 
+def emits(isa: Isa) -> tuple[str, ...]:
+    """What can be linked for `isa`, the default first: a key of the linkers below."""
+    if isa.wasm:
+        return ("wasm",)
+    return ("dylib" if isa.macos else "so", "obj", "a")
+
+
 def link(
     plan: Plan, objects: Mapping[str, bytes], isas: Sequence[Isa], weights: Path, output: Path, emit: str = "so"
 ) -> None:
     """Write the artifact `output` and its header (same name, `.h`).
 
     `objects` holds the object code of the kernels for each ISA by its name, `isas` are in order of preference. `emit`
-    is "so", "obj" (one relocatable object that shows only its ABI, for static linking) or "wasm". Everything is built
+    is "so" or "dylib" (a shared library of Linux or macOS), "obj" (one relocatable object that shows only its ABI and
+    needs nothing of a libc, for static linking anywhere), "a" (the same as an archive) or "wasm". Everything is built
     in a folder beside the output and renamed at the end: no partial output. The weights pass through the assembler and
     the linker only, never through Python. UsageError for a name that C cannot take or an `emit` that the ISA lacks.
     """
@@ -34,16 +45,16 @@ def link(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sparsec-") as folder:
         build = Path(folder)
         code = [_write(build / f"kernels{isa.suffix}.o", objects[isa.name]) for isa in isas]
-        code += _compile_glue(plan, isas, build)
+        code += _compile_glue(plan, isas, build, emit)
         data = _assemble_data(plan, isas, weights, build)
         artifact = build / output.name
-        _LINKERS[emit](plan, code, data, artifact)
+        _LINKERS[emit](_Inputs(plan, isas[0], code, data), artifact)
         os.replace(build / f"{plan.name}.h", output.with_suffix(".h"))
         os.replace(artifact, output)
 
 
 def _check_emit(emit: str, isas: Sequence[Isa]) -> None:
-    allowed = ("wasm",) if isas[0].wasm else ("so", "obj")
+    allowed = emits(isas[0])
     if emit not in allowed:
         raise UsageError(f"--emit {emit} cannot be linked for {isas[0].name}: use {' or '.join(allowed)}")
     if isas[0].wasm and len(isas) > 1:
@@ -55,18 +66,21 @@ def _write(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def _compile_glue(plan: Plan, isas: Sequence[Isa], build: Path) -> list[Path]:
+def _compile_glue(plan: Plan, isas: Sequence[Isa], build: Path, emit: str) -> list[Path]:
     _write(build / f"{plan.name}.h", glue.header(plan))
-    sources = [_write(build / "model.c", glue.source(plan, isas))]
+    shared = emit in ("so", "dylib")
+    sources = [_write(build / "model.c", glue.source(plan, isas, shared))]
     flags = ["-target", zig_target(isas[0]), *CFLAGS, f"-I{build}"]
     if isas[0].wasm:
         sources.append(RUNTIME / "wasm.c")
         flags += ["-mbulk-memory", "-fno-builtin"]
+    elif not shared and not isas[0].macos:
+        sources.append(RUNTIME / "memory.c")
     if isas[0].triple.startswith("aarch64"):
         flags.append("-mno-outline-atomics")
     objects = [build / f"{path.stem}.o" for path in sources]
     for path, made in zip(sources, objects, strict=True):
-        zig("cc", "-c", *flags, path, "-o", made)
+        zig("cc", "-c", *flags, *(["-fno-builtin"] if path.name == "memory.c" else []), path, "-o", made)
     return objects
 
 
@@ -79,37 +93,75 @@ def _assemble_data(plan: Plan, isas: Sequence[Isa], weights: Path, build: Path) 
     return build / "data.o"
 
 
-def _abi(plan: Plan) -> list[str]:
-    return [f"{plan.name}_{function}" for function in glue.FUNCTIONS]
+@dataclass(frozen=True)
+class _Inputs:
+    """What a linker joins: objects of the code, and the one of the weights."""
+
+    plan: Plan
+    isa: Isa
+    code: list[Path]
+    data: Path
+
+    @property
+    def abi(self) -> list[str]:
+        return [f"{self.plan.name}_{function}" for function in glue.FUNCTIONS]
 
 
-def _link_so(plan: Plan, code: list[Path], data: Path, artifact: Path) -> None:
+def _link_so(inputs: _Inputs, artifact: Path) -> None:
     """No libc is linked: the few functions of libc in use are found in the host program at load, in any version.
 
     No soname: the file may be renamed, and a program linked with `./model.so` loads it from there.
     """
-    symbols = "".join(f"    {name};\n" for name in _abi(plan))
+    symbols = "".join(f"    {name};\n" for name in (*inputs.abi, *glue.TVM_FFI))
     script = _write(artifact.with_suffix(".map"), f"{{ global:\n{symbols}local: *; }};\n")
     options = ["-shared", "--gc-sections", "-znoexecstack", "-znow", "--hash-style=gnu"]
-    zig("ld.lld", *options, f"--version-script={script}", *code, data, "-o", artifact)
+    zig("ld.lld", *options, f"--version-script={script}", *inputs.code, inputs.data, "-o", artifact)
 
 
-def _link_obj(plan: Plan, code: list[Path], data: Path, artifact: Path) -> None:
+def _link_dylib(inputs: _Inputs, artifact: Path) -> None:
+    """By zig's linker, which signs the library ad hoc, as macOS demands on ARM, and brings the stubs of libSystem.
+
+    A program finds the library by its name in the folders of its own rpath.
+    """
+    options = ["-dynamiclib", "-Wl,-dead_strip", "-Wl,-undefined,dynamic_lookup"]  # the last for weak symbols
+    options.append(f"-Wl,-install_name,@rpath/{artifact.name}")
+    joined = _join(inputs, artifact, (*inputs.abi, *glue.TVM_FFI))
+    zig("cc", "-target", zig_target(inputs.isa), *options, joined, inputs.data, "-o", artifact)
+
+
+def _link_obj(inputs: _Inputs, artifact: Path) -> None:
     """Code first and weights after: objcopy, which hides all but the ABI, need not copy the weights.
 
     Two symbols join the two; they carry the model's name and are hidden from other libraries.
     """
-    shown = _write(artifact.with_suffix(".symbols"), "\n".join(_abi(plan)))
+    _relocatable(inputs.isa, [_join(inputs, artifact, inputs.abi), inputs.data], artifact)
+
+
+def _join(inputs: _Inputs, artifact: Path, shown: Sequence[str]) -> Path:
+    """All code in one object, in which only the symbols `shown` are global."""
+    prefix = "_" if inputs.isa.macos else ""
+    symbols = _write(artifact.with_suffix(".symbols"), "\n".join(f"{prefix}{name}" for name in shown))
     joined = artifact.with_suffix(".code.o")
-    zig("ld.lld", "-r", *code, "-o", joined)
-    llvm("llvm-objcopy", f"--keep-global-symbols={shown}", joined)
-    zig("ld.lld", "-r", joined, data, "-o", artifact)
+    _relocatable(inputs.isa, inputs.code, joined)
+    llvm("llvm-objcopy", f"--keep-global-symbols={symbols}", joined)
+    return joined
 
 
-def _link_wasm(plan: Plan, code: list[Path], data: Path, artifact: Path) -> None:
-    exports = [f"--export={name}" for name in (*_abi(plan), "__heap_base")]
+def _relocatable(isa: Isa, objects: Sequence[Path], output: Path) -> None:
+    linker = ("cc", "-target", zig_target(isa)) if isa.macos else ("ld.lld",)
+    zig(*linker, "-r", *objects, "-o", output)
+
+
+def _link_archive(inputs: _Inputs, artifact: Path) -> None:
+    member = artifact.with_suffix(".o")
+    _link_obj(inputs, member)
+    llvm("llvm-ar", "rcsD", artifact, member)
+
+
+def _link_wasm(inputs: _Inputs, artifact: Path) -> None:
+    exports = [f"--export={name}" for name in (*inputs.abi, "__heap_base")]
     options = ["--no-entry", "--gc-sections", "--stack-first", "-zstack-size=262144"]
-    zig("wasm-ld", *options, *exports, *code, data, "-o", artifact)
+    zig("wasm-ld", *options, *exports, *inputs.code, inputs.data, "-o", artifact)
 
 
 def build_driver(machine: str, folder: Path) -> Path:
@@ -123,8 +175,10 @@ def build_driver(machine: str, folder: Path) -> Path:
     return driver
 
 
-_LINKERS: dict[str, Callable[[Plan, list[Path], Path, Path], None]] = {
+_LINKERS: dict[str, Callable[[_Inputs, Path], None]] = {
     "so": _link_so,
+    "dylib": _link_dylib,
     "obj": _link_obj,
+    "a": _link_archive,
     "wasm": _link_wasm,
 }

@@ -18,7 +18,7 @@ from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.table import candidates_of, family_of, ways_of
 from sparsec.targets.kernels.ways import Way
-from sparsec.targets.link import link
+from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
 from sparsec.weights import WeightStore
 
@@ -82,11 +82,11 @@ class NativeTarget(Target):
 
     @property
     def default_emit(self) -> str:
-        return "wasm" if self.isas[0].wasm else "so"
+        return emits(self.isas[0])[0]
 
     def check_emit(self, emit: str) -> None:
         """Raises UsageError for an output that the target cannot make."""
-        allowed = (self.default_emit, *(() if self.isas[0].wasm else ("obj",)), *TEXTS)
+        allowed = (*emits(self.isas[0]), *TEXTS)
         if emit not in allowed:
             raise UsageError(f"--emit {emit} is not for {self.name}: use {', '.join(allowed)}")
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from sparsec.errors import TargetError, UsageError
-from sparsec.targets.arm import arm
+from sparsec.targets.arm import arm, arm_macos
 from sparsec.targets.isa import Precision
 from sparsec.targets.native import NativeTarget
+from sparsec.targets.variants import combined
 from sparsec.targets.wasm import wasm
 from sparsec.targets.x86 import host, x86
 
-_MAKERS = {"host": host, "x86": x86, "arm": arm, "wasm": wasm}
+_MAKERS = {"host": host, "x86": x86, "arm": arm, "arm-macos": arm_macos, "wasm": wasm}
 
 TARGETS = {
     "host": "the CPU of this machine, with a cost model measured on it",
     "x86": "x86-64 Linux: AVX-512 and AVX2 code in one library, chosen at run time; x86:CPU has one",
-    "arm": "AArch64 Linux with NEON",
+    "arm": "AArch64 with NEON: a .so for Linux, or a .o or .a for Android and bare metal",
+    "arm-macos": "a .dylib, .o or .a for macOS on an M1 or later",
     "wasm": "WebAssembly with 128-bit SIMD",
     "wasm+relaxed-simd": "WebAssembly with relaxed SIMD (fused multiply-add)",
 }
 
 
 def parse_target(text: str, precision: Precision = "f32") -> NativeTarget:
-    """The target that `name[:cpu][+feature...]` means, with kernels of `precision`.
+    """The target that `name[:cpu][+feature...]` means, or several of them with commas, with kernels of `precision`.
 
     Raises UsageError, or TargetError where the target cannot be had.
     """
+    if "," in text:
+        return combined(text, [parse_target(part, precision) for part in text.split(",")], precision)
     head, *features = text.split("+")
     name, _, cpu = head.partition(":")
     if name == "cuda":

@@ -21,7 +21,9 @@ class _Compile(click.Command):
 
 @click.command("compile", cls=_Compile)
 @options.model_argument
-@click.option("--target", default="host", show_default=True, metavar="T[:CPU][+FEATURE]", help="See `sparsec targets`.")
+@click.option(
+    "--target", default="host", show_default=True, metavar="T[:CPU][+FEATURE][,T…]", help="See `sparsec targets`."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact; default: the model's name.")
 @options.shape_options
 @click.option("--emit", type=click.Choice(EMITS), help="Kind of output; default: so, or wasm for wasm targets.")

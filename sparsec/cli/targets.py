@@ -16,4 +16,7 @@ def command(as_json) -> None:
         options.emit_json(TARGETS)
         return
     options.table("targets", ("name", "what it makes"), list(TARGETS.items()))
-    click.echo("\nRefine by a CPU or features that LLVM knows: x86:znver5, arm:cortex-a76+dotprod, wasm+relaxed-simd.")
+    click.echo(
+        "\nRefine by a CPU or features that LLVM knows: x86:znver5, arm:cortex-a76+dotprod, wasm+relaxed-simd.\n"
+        "Several, with commas, make one artifact that chooses when it is loaded: arm:cortex-a76,arm."
+    )

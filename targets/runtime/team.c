@@ -9,15 +9,11 @@
  * 15 to 65 µs for starting and joining the worker, a step that is shared 1.0 to 1.7 µs (steps of 41 µs on one core take
  * 22), a step of one piece nothing. With both threads on one core, a run takes 1.05 times as long as with one thread.
  */
-#include <limits.h>
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Weak: a host program without threads in its libc has no pthread_create, and then the caller works alone. */
-#pragma weak pthread_create
-#pragma weak pthread_join
+#if defined(__wasm__)
+#include "workers.c"
+#else
+#include "sleep.c"
+#endif
 
 enum { SPINS = 2000 /* 23 µs here, up to 90 on other CPUs: about what falling asleep and being woken costs */ };
 
@@ -34,6 +30,7 @@ typedef struct team {
     _Atomic uint32_t caller_sleeps;
     _Alignas(THREAD_PADDING) _Atomic uint32_t published; /* the step of the tickets, a word to sleep on */
     _Atomic uint32_t sleepers;
+    parking_lot lot;
 } team;
 
 typedef struct member {
@@ -50,22 +47,15 @@ static void relax(void) {
 #endif
 }
 
-/* Sleeps while `*word == value`; returns early at times. */
-static void sleep_on(_Atomic uint32_t *word, uint32_t value) {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-static void wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
-
 /* Returns once `*word != value`. The sleeper says so in `sleepers` before it looks at the word again, and the waker
  * writes the word before it looks at `sleepers`; both in sequentially consistent order, so that no wake is lost. */
-static void await_change(_Atomic uint32_t *word, uint32_t value, _Atomic uint32_t *sleepers) {
+static void await_change(parking_lot *lot, _Atomic uint32_t *word, uint32_t value, _Atomic uint32_t *sleepers) {
     for (int32_t i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != value) return;
         relax();
     }
     atomic_fetch_add(sleepers, 1);
-    while (atomic_load(word) == value) sleep_on(word, value);
+    while (atomic_load(word) == value) sleep_on(lot, word, value);
     atomic_fetch_sub(sleepers, 1);
 }
 
@@ -104,11 +94,11 @@ static void *work(void *argument) {
         if (number == STOP) return NULL;
         uint32_t taken = take_all(team, self->index);
         if (taken == 0) {
-            await_change(&team->published, number, &team->sleepers);
+            await_change(&team->lot, &team->published, number, &team->sleepers);
             continue;
         }
         atomic_fetch_add(&team->finished, taken);
-        if (atomic_load(&team->caller_sleeps)) wake(&team->finished);
+        if (atomic_load(&team->caller_sleeps)) wake(&team->lot, &team->finished);
     }
 }
 
@@ -116,13 +106,13 @@ static void publish(team *team, uint32_t number) {
     for (int32_t i = 0; number != STOP && i < team->job->threads; i++)
         atomic_store_explicit(&team->tickets[i].next, (uint64_t)number << 32, memory_order_release);
     atomic_store(&team->published, number);
-    if (atomic_load(&team->sleepers)) wake(&team->published);
+    if (atomic_load(&team->sleepers)) wake(&team->lot, &team->published);
 }
 
 static void await_workers(team *team, uint32_t pieces) {
     uint32_t finished;
     while ((finished = atomic_load_explicit(&team->finished, memory_order_acquire)) != pieces)
-        await_change(&team->finished, finished, &team->caller_sleeps);
+        await_change(&team->lot, &team->finished, finished, &team->caller_sleeps);
 }
 
 static void run_shared(team *team, int32_t index, uint32_t pieces) {
@@ -131,17 +121,8 @@ static void run_shared(team *team, int32_t index, uint32_t pieces) {
     await_workers(team, pieces - take_all(team, 0));
 }
 
-/* The CPUs that this process may use, so that no thread waits for a core that another one spins on. */
-static int32_t allowed_cpus(void) {
-    unsigned long mask[128];
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    int32_t count = 0;
-    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) count += __builtin_popcountl(mask[i]);
-    return count > 0 ? count : 1;
-}
-
 static int32_t team_size(int32_t limit) {
-    if (limit == 1 || !pthread_create || !pthread_join) return 1;
+    if (limit == 1 || !can_start_threads()) return 1;
     int32_t cpus = allowed_cpus();
     return cpus < limit ? cpus : limit;
 }
@@ -157,7 +138,7 @@ static int32_t start_workers(team *team, member *members) {
 }
 
 static void run_team(const job *job) {
-    team team = {.job = job};
+    team team = {.job = job, .lot = EMPTY_LOT};
     member members[SPARSEC_THREADS - 1];
     int32_t workers = start_workers(&team, members);
     for (int32_t i = 0; i < SPARSEC_STEPS; i++) {

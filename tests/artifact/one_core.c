@@ -1,44 +1,30 @@
-/* Runs the model `toy` 200 times with two threads on one core: the program pins itself, and its own syscall() says that
- * two cores are allowed, as where a core is taken away later. Prints whether all runs gave the bytes of one thread. */
+/* Runs the model `toy` 200 times with two threads that lose all but one core as the second one starts. Prints whether all
+ * runs gave the bytes of one thread. */
 #define _GNU_SOURCE
 #include "toy.h"
 
+#include <dlfcn.h>
+#include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 
-static int asked;
+static int started;
 
-static long raw(long number, const long a[6]) {
-    register long a3 __asm__("r10") = a[3], a4 __asm__("r8") = a[4], a5 __asm__("r9") = a[5];
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(a3), "r"(a4), "r"(a5)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-long syscall(long number, ...) {
-    long arguments[6];
-    va_list list;
-    va_start(list, number);
-    for (int i = 0; i < 6; i++) arguments[i] = va_arg(list, long);
-    va_end(list);
-    if (number != SYS_sched_getaffinity) return raw(number, arguments);
-    asked = 1;
-    *(long *)arguments[2] = 3;
-    return sizeof(long);
-}
-
-int main(void) {
+/* Goes before libc's. The new thread inherits what its starter may use. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(sched_getcpu(), &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0) return 1;
+    started++;
+    return sched_setaffinity(0, sizeof one, &one) == 0 ? create(thread, attributes, start, argument) : -1;
+}
+
+int main(void) {
+    cpu_set_t all;
+    memset(&all, 255, sizeof all); /* Linux leaves out those that there are not */
     float *x = malloc(toy_input_bytes(0)), *y = malloc(toy_output_bytes(0)), *z = malloc(toy_output_bytes(0));
     for (size_t i = 0; i < toy_input_bytes(0) / 4; i++) x[i] = (float)(i % 17) - 8;
     const void *inputs[] = {x};
@@ -47,8 +33,9 @@ int main(void) {
     int wrong = toy_run_with(inputs, outputs, workspace, &alone);
     for (int i = 0; i < 200; i++) {
         memset(z, 255, toy_output_bytes(0));
+        if (sched_setaffinity(0, sizeof all, &all) != 0) return 1;
         wrong |= toy_run(inputs, others, workspace) || memcmp(y, z, toy_output_bytes(0));
     }
-    printf("%s\n", wrong ? "differs" : asked ? "equal" : "not asked");
+    printf("%s\n", wrong ? "differs" : started == 200 ? "equal" : "one core only");
     return 0;
 }
