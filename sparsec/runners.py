@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ class NativeRunner(Runner):
             self._library = ctypes.CDLL(_spelling(artifact.path))
         except OSError as error:
             raise TargetError(f"{artifact.path}: cannot be loaded: {error}") from None
+        weakref.finalize(self, _close, self._library._handle).atexit = False
         self._name, self._isa = artifact.name, isa
         self._threads = _Threads(None, None, threads)
         self._run = self._function("run_with" if isa == _BEST else "run_isa", ctypes.c_int32)
@@ -106,6 +108,13 @@ class NativeRunner(Runner):
         function = self._library[f"{self._name}_{name}"]
         function.restype = result
         return function
+
+
+def _close(handle: int) -> None:
+    """What ctypes never does: gives back an artifact and the weights in it, which nobody runs any more."""
+    close = ctypes.CDLL(None).dlclose
+    close.argtypes = (ctypes.c_void_p,)
+    close(handle)
 
 
 _loaded: dict[Path, list[tuple[int, int]]] = {}

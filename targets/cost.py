@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -98,8 +99,12 @@ def cache_file(isa: Isa, key: str) -> Path:
     return _cache_folder() / f"{isa.name}-{sha256(key.encode()).hexdigest()[:16]}.json"
 
 
+@cache
 def machine_key(isa: Isa) -> str:
-    """What measured costs depend on: the CPU, the instructions, this version, and the events that its kernels count."""
+    """What measured costs depend on: the CPU, the instructions, this version, and the events that its kernels count.
+
+    The kernels that count stay the same while a process runs, and counting takes 50 ms.
+    """
     from sparsec.targets.calibration import fingerprint
 
     events = sha256(fingerprint(isa, host_caches()).encode()).hexdigest()[:16]

@@ -15,7 +15,6 @@ import mmap
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -29,6 +28,7 @@ from sparsec.targets import codegen
 from sparsec.targets.isa import ISAS, Isa, host_isas
 from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.tools import zig
 
 GUARD, MARK = 256, 0x5A
 Run = tuple[Kernel, Sequence[np.ndarray]]
@@ -133,7 +133,7 @@ def _link_qemu(folder: Path, kernels: list[Kernel], isa: Isa) -> Path:
     parts = {"driver": _driver(), "kernels": code, "table": machine.emit_object(module)}
     for name, content in parts.items():
         (folder / f"{name}.o").write_bytes(content)
-    _zig("ld.lld", "-static", "-o", folder / "run", *(folder / f"{name}.o" for name in parts))
+    zig("ld.lld", "-static", "-o", folder / "run", *(folder / f"{name}.o" for name in parts))
     return folder / "run"
 
 
@@ -150,7 +150,7 @@ def _driver() -> bytes:
             "-fno-sanitize=all",
             "-fno-stack-protector",
         )
-        _zig("cc", *flags, "-c", source, "-o", target)
+        zig("cc", *flags, "-c", source, "-o", target)
         return target.read_bytes()
 
 
@@ -195,7 +195,7 @@ def _link_wasm(kernels: list[Kernel], isa: Isa) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "kernels.o", Path(folder) / "kernels.wasm"
         source.write_bytes(codegen.emit_object(kernels, isa))
-        _zig("wasm-ld", "--no-entry", "--export-all", "-o", target, source)
+        zig("wasm-ld", "--no-entry", "--export-all", "-o", target, source)
         return target.read_bytes()
 
 
@@ -209,9 +209,3 @@ def _unpack(stream: bytes, runs: Sequence[Run]) -> list[list[np.ndarray]]:
             at += array.nbytes
     assert at == len(stream)
     return results
-
-
-def _zig(*arguments: object) -> None:
-    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"

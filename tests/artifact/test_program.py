@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +39,16 @@ def test_ports_and_manifest(native):
     assert program.manifest["isas"] == ["avx512", "avx2"]
     assert program.report == program.manifest
     assert program.workspace_bytes == program.manifest["workspace_bytes"]
+
+
+def test_what_nobody_holds_is_unloaded(native, x, tmp_path):
+    copy = shutil.copy(native, tmp_path / "copy.so")
+    program = load(copy)
+    program(x)
+    assert str(copy) in Path("/proc/self/maps").read_text()
+    del program
+    gc.collect()
+    assert str(copy) not in Path("/proc/self/maps").read_text()
 
 
 class Tensor:
