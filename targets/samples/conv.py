@@ -13,7 +13,7 @@ from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
-from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, TAPS, WINOGRAD
+from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, STRIDED_WINOGRAD, TAPS, WINOGRAD
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
@@ -113,6 +113,10 @@ CONV = (
         ConvSample(COLUMNS, 1.0, *sizes, 3)
         for sizes in ((256, 192, 7, 7), (192, 12, 14, 14), (16, 96, 28, 4), (64, 64, 10, 10), (512, 512, 7, 7))
     ),
+    ConvSample(STRIDED_WINOGRAD, 1.0, 3, 64, 112, 2, 7, 2),
+    ConvSample(STRIDED_WINOGRAD, 1.0, 1, 32, 224, 2, 7, 2),
+    ConvSample(STRIDED_WINOGRAD, 1.0, 3, 8, 112, 2, 7, 2),
+    ConvSample(DENSE, 1.0, 3, 64, 112, 2, 7, 2),
     ConvSample(DENSE, 1.0, 32, 32, 80, 2, silu=True),
     ConvSample(DENSE, 1.0, 64, 64, 40, 4, silu=True),
     ConvSample(WIDE, 0.1, 256, 64, 56, 2, silu=True),

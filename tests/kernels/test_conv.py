@@ -23,11 +23,11 @@ from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.stream import stored
-from sparsec.targets.kernels.conv.table import ROWS, WINOGRAD
+from sparsec.targets.kernels.conv.table import ROWS, STRIDED_WINOGRAD, WINOGRAD
 from sparsec.targets.native import NativeTarget
 
-# Winograd's rows have edges of their own, in test_winograd.py.
-GENERAL = {name: row for name, row in ROWS.items() if row not in WINOGRAD}
+# Winograd's rows have edges of their own, in test_winograd.py and test_winograd_strided.py.
+GENERAL = {name: row for name, row in ROWS.items() if row not in (*WINOGRAD, STRIDED_WINOGRAD)}
 every_row = pytest.mark.parametrize("row", GENERAL.values(), ids=GENERAL)
 
 

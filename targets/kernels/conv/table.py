@@ -10,9 +10,11 @@ from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import SparseRow
 from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
+from sparsec.targets.kernels.conv.winograd_strided import StridedWinogradRow
 
 DENSE = DenseRow(128)
 WINOGRAD = (WinogradRow(32, True), WinogradRow(32, False))
+STRIDED_WINOGRAD = StridedWinogradRow(1)
 # Wider tiles cost less a multiply-add, but leave L1 for fewer rows of B, and so fewer non-zeros for each load of sums:
 # rows of B take 40 KB of it.
 SPARSE = (SparseRow(64, 128), SparseRow(96, 128), SparseRow(128, 80), SparseRow(160, 64))
@@ -20,7 +22,7 @@ SPARSE = (SparseRow(64, 128), SparseRow(96, 128), SparseRow(128, 80), SparseRow(
 BLOCKS = (SparseRow(80, 128, 2), SparseRow(96, 96, 4), SparseRow(128, 80, 4))
 # Windows whose taps share copied rows, which take most of L1.
 TAPS = (TapsRow(36, 128), TapsRow(36, 96, 4))
-ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, *SPARSE, *BLOCKS, *TAPS)}
+ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, STRIDED_WINOGRAD, *SPARSE, *BLOCKS, *TAPS)}
 
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""

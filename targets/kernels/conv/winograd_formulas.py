@@ -9,6 +9,7 @@ Aᵀ for a and -a share their even and odd parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -61,6 +62,37 @@ def from_points(b: Builder, m: Sequence[Value]) -> list[Value]:
         start = b.fma(low, first, m[5]) if power == SIDE - 1 else low * first
         result.append(b.fma(high, second, start))
     return result
+
+
+def strided_filter_matrix() -> np.ndarray:
+    """Values at the points of a filter of seven taps at stride 2: of its even taps at seven, of its odd ones at six.
+
+    The point that only even taps need is -1, the last of theirs.
+    """
+    finite = [0.0, _SMALL, -_SMALL, _LARGE, -_LARGE, -1.0]
+    even = [[a**k / np.prod([a - other for other in finite if other != a]) for k in range(4)] for a in finite]
+    even = np.array([*even[:-1], [0.0, 0.0, 0.0, 1.0], even[-1]])
+    result = np.zeros((len(even) + POINTS, 7))
+    result[: len(even), ::2] = even
+    result[len(even) :, 1::2] = filter_matrix()
+    return result
+
+
+def strided_to_points(b: Builder, x: Sequence[Value]) -> list[Value]:
+    """The seven even ones of thirteen inputs at seven points, the odd ones at six.
+
+    As the polynomial of all points has one factor x + 1 more, even inputs are sums of neighbours at the others.
+    """
+    even, odd = x[::2], x[1::2]
+    neighbours = [first + second for first, second in pairwise(even)]
+    last = b.fma(b.constant(-2.5, "f32", x[0].lanes), even[3], even[1] + even[5])
+    return [*to_points(b, neighbours), last, *to_points(b, odd)]
+
+
+def strided_from_points(b: Builder, m: Sequence[Value]) -> list[Value]:
+    """Four results of the sums at seven points."""
+    *shared, last = m
+    return [y - last if power % 2 else y + last for power, y in enumerate(from_points(b, shared))]
 
 
 def deinterleave(b: Builder, x: Sequence[Value], phases: int = 4) -> list[Value]:
