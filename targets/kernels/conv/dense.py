@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sparsec.targets.builder import Builder, Index, Value
+from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
@@ -17,7 +17,7 @@ from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, til
 from sparsec.targets.kernels.region import Body
 
 AHEAD = 3072  # bytes of weights: without asking for them, weights that lie in the L3 take twice the time
-OUTPUTS = 6  # rows of a block of packed weights, for every ISA
+OUTPUTS = 6  # rows of a block of packed weights
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,41 @@ class DenseConv(ConvKernel):
     """
 
     weight_element: ClassVar[str] = "f32"
+    outputs: ClassVar[int] = OUTPUTS  # rows of a block of packed weights
 
     @property
     def layout(self) -> str:
-        return f"dense:g{self.shape.groups}:{self.block * self.shape.taps}"
+        kind = "dense" if self.outputs == OUTPUTS else f"dense{self.outputs}"
+        return f"{kind}:g{self.shape.groups}:{self.block * self.shape.taps}"
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
-        return pack_dense(weight, self.shape.groups, self.block * self.shape.taps)
+        return pack_dense(weight, self.shape.groups, self.block * self.shape.taps, self.outputs)
+
+    def register_tile(self, isa: Isa) -> tuple[int, int]:
+        """Rows and vectors of a tile: the sums, one row of B and a weight fit in the registers.
+
+        AVX-512 and NEON 6 × 4 (12 × 2 and 8 × 3 were 3 to 8 % slower), AVX2 6 × 2, wasm with its 13 registers 3 × 3.
+        """
+        rows = self.outputs if isa.registers >= 16 else self.outputs // 2
+        return rows, min(4, (isa.registers - 1) // (rows + 1))
 
     def multiply(self, b: Builder, work: Work) -> None:
-        rows, _ = register_tile(b.isa)
-        full, rest = divmod(self.shape.outputs, OUTPUTS)
+        rows, most = self.register_tile(b.isa)
+        full, rest = divmod(self.shape.outputs, self.outputs)
         parts = self.splits if self.shape.groups == 1 else 1
         low, high, has_rest = blocks_of_parts(b, (work.low, work.high), parts, full, rest)
-        for tile, pixel in tiles_and_pixel(self.shape, b.isa):
+        for tile, pixel in tiles_and_pixel(self.shape, b.isa, most):
             with b.loop(0, tile.repeats) as repeat:
                 place = repeat * (tile.vectors * b.isa.lanes) + tile.start, pixel
                 with b.loop(low, high) as block:
-                    for first in range(0, OUTPUTS, rows):
-                        self._tile(b, work, tile, place, block * OUTPUTS, OUTPUTS, range(first, first + rows))
+                    for first in range(0, self.outputs, rows):
+                        some = range(first, first + rows)
+                        self._tile(b, work, tile, place, block * self.outputs, self.outputs, some)
                 if rest:
                     with b.if_(has_rest):
                         for first in range(0, rest, rows):
                             some = range(first, min(first + rows, rest))
-                            self._tile(b, work, tile, place, full * OUTPUTS, rest, some)
+                            self._tile(b, work, tile, place, full * self.outputs, rest, some)
 
     def _tile(
         self,
@@ -75,27 +86,41 @@ class DenseConv(ConvKernel):
             sums += work.output.begin_pixel(outputs, pixel, work.block)
         passed = work.group * self.shape.depth + work.block * (self.block * self.shape.taps)
         weights = work.weights + (passed * self.shape.outputs + first * work.depth + rows[0])
-        operand = work.rows + column
-        with b.loop(0, work.depth, carry=sums) as k:
-            b.prefetch(weights, k * packed + AHEAD // 4)
-            vectors = [b.vload(operand, k * self.shape.stride + i * b.isa.lanes) for i in range(tile.vectors)]
-            for row in range(len(rows)):
-                weight = b.broadcast(b.load(weights, k * packed + row))
-                for i, vector in enumerate(vectors):
-                    sums[row * tile.vectors + i] = b.fma(weight, vector, sums[row * tile.vectors + i])
-            if pixel is not None:
-                weight = b.vload(weights, k * packed)
-                sums[-1] = b.fma(b.broadcast(b.load(work.rows, k * self.shape.stride + pixel)), weight, sums[-1])
+        self._products(b, work, (weights, packed), tile, place, len(rows), sums)
         if pixel is not None:
             work.output.finish_pixel(sums.pop(), outputs, pixel, work.block)
         work.output.finish(sums, tile, outputs, column, work.block)
 
+    def _products(
+        self,
+        b: Builder,
+        work: Work,
+        packed: tuple[Ref, int],
+        tile: Tile,
+        place: tuple[Index, int | None],
+        rows: int,
+        sums: list[Value],
+    ) -> None:
+        """Adds the products of a tile through the block of K; `packed` is its weights, and how many K are apart."""
+        (weights, pitch), (column, pixel) = packed, place
+        operand = work.rows + column
+        with b.loop(0, work.depth, carry=sums) as k:
+            b.prefetch(weights, k * pitch + AHEAD // 4)
+            vectors = [b.vload(operand, k * self.shape.stride + i * b.isa.lanes) for i in range(tile.vectors)]
+            for row in range(rows):
+                weight = b.broadcast(b.load(weights, k * pitch + row))
+                for i, vector in enumerate(vectors):
+                    sums[row * tile.vectors + i] = b.fma(weight, vector, sums[row * tile.vectors + i])
+            if pixel is not None:
+                weight = b.vload(weights, k * pitch)
+                sums[-1] = b.fma(b.broadcast(b.load(work.rows, k * self.shape.stride + pixel)), weight, sums[-1])
+
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core."""
         shape, rows = self.shape, self.shape.panels * self.shape.groups * self.shape.outputs
-        parts = tiles_and_pixel(shape, isa)
+        parts = tiles_and_pixel(shape, isa, self.register_tile(isa)[1])
         vectors = sum(tile.vectors * tile.repeats for tile, _ in parts)
-        blocks = -(-shape.outputs // OUTPUTS) / shape.outputs
+        blocks = -(-shape.outputs // self.outputs) / shape.outputs
         pixels = sum(pixel is not None for _, pixel in parts)
         return {
             "dense fma": rows * shape.depth * (vectors + pixels * blocks),
@@ -119,25 +144,19 @@ class DenseRow(Row):
     def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> DenseConv:
         return DenseConv(self.name, shape, extras, epilogue, self.block(shape), self.splits(shape))
 
+    def suits(self, isa: Isa) -> bool:
+        return not isa.lane_operands
 
-def register_tile(isa: Isa) -> tuple[int, int]:
-    """Rows and vectors of a tile: the sums, one row of B and a weight fit in the registers.
 
-    AVX-512 and NEON 6 × 4 (12 × 2 and 8 × 3 were 3 to 8 % slower), AVX2 6 × 2, wasm with its 13 registers 3 × 3.
+def tiles_and_pixel(shape: ConvShape, isa: Isa, most: int) -> list[tuple[Tile, int | None]]:
+    """The tiles of a panel, of at most `most` vectors.
+
+    One pixel behind full vectors (7 × 7) goes with the last tile, as lanes for its rows: 19 multiply-adds for 6 rows
+    instead of 24, a fifth of the time of layers on 7 × 7 pixels.
     """
-    rows = OUTPUTS if isa.registers >= 16 else OUTPUTS // 2
-    return rows, min(4, (isa.registers - 1) // (rows + 1))
-
-
-def tiles_and_pixel(shape: ConvShape, isa: Isa) -> list[tuple[Tile, int | None]]:
-    """The tiles of a panel. One pixel behind full vectors (7 × 7) goes with the last tile, as lanes for its rows.
-
-    19 multiply-adds for 6 rows instead of 24: a fifth of the time of layers on 7 × 7 pixels.
-    """
-    most = register_tile(isa)[1]
     last = shape.target.rows * shape.target.width - 1
     if last == 0 or last % isa.lanes or isa.lanes < OUTPUTS:
-        return [(tile, None) for tile in tiles(shape.target.stride, isa.lanes, most)]
+        return [(tile, None) for tile in tiles(shape.columns(isa), isa.lanes, most)]
     found = [
         replace(tile, start=tile.start + i * tile.vectors * isa.lanes, repeats=1)
         for tile in tiles(last, isa.lanes, most)
@@ -159,17 +178,18 @@ def blocks_of_parts(
     return low, b.min(b.as_index(high), b.constant(full)), (b.as_index(low) < total) & (b.as_index(high) >= total)
 
 
-def pack_dense(weight: np.ndarray, groups: int, block: int) -> np.ndarray:
-    """[M, C, KH, KW] in the order in which `DenseConv` reads it, in blocks of `block` rows of K."""
+def pack_dense(weight: np.ndarray, groups: int, block: int, outputs: int = OUTPUTS) -> np.ndarray:
+    """[M, C, KH, KW] in the order in which `DenseConv` reads it, in blocks of `block` rows of K and of `outputs`."""
     weight = weight.reshape(groups, weight.shape[0] // groups, -1)
     starts = range(0, weight.shape[2], block)
-    pieces = [pack_rows(weight[group, :, start : start + block]) for group in range(groups) for start in starts]
+    blocks = ((group, start) for group in range(groups) for start in starts)
+    pieces = [pack_rows(weight[group, :, start : start + block], outputs) for group, start in blocks]
     return np.concatenate([*pieces, np.zeros(LINE)], dtype=np.float32)
 
 
-def pack_rows(weight: np.ndarray) -> np.ndarray:
-    """[M, K] as [M / 6][K][6], flat."""
-    outputs, depth = weight.shape
-    full = outputs // OUTPUTS * OUTPUTS
-    blocks = weight[:full].reshape(full // OUTPUTS, OUTPUTS, depth).swapaxes(1, 2)
+def pack_rows(weight: np.ndarray, outputs: int = OUTPUTS) -> np.ndarray:
+    """[M, K] as [M / outputs][K][outputs], flat."""
+    rows, depth = weight.shape
+    full = rows // outputs * outputs
+    blocks = weight[:full].reshape(full // outputs, outputs, depth).swapaxes(1, 2)
     return np.concatenate([blocks.ravel(), weight[full:].T.ravel()])

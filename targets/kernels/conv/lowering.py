@@ -60,7 +60,7 @@ def _ways(op: ConvOp, weights: WeightStore, target: Any, others: Iterable[Row]) 
     return [
         Way(name, row.format(shape), row.kernel(shape, extras, body), array, row.kind, row.sizes, name in table)
         for name, row in rows.items()
-        if row.fits(shape)
+        if row.fits(shape) and row.suits(target.isas[0])
     ]
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from sparsec import formats
 from sparsec.formats import k_blocked
 from sparsec.ir import Format
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
 from sparsec.targets.kernels.region import Body
@@ -62,6 +63,10 @@ class Row(ABC):
 
     def block(self, shape: ConvShape) -> int:
         """Input channels in a block of K: about `depth` rows of B, in blocks as equal as they can be."""
+    def suits(self, isa: Isa) -> bool:
+        """Whether the kernel may be chosen for this ISA: it runs on all, but others may be made for some."""
+        return True
+
         rows = self.depth if shape.direct else min(self.depth, PACKED_BYTES // (4 * shape.stride))
         most = max(1, rows // shape.taps)
         return -(-shape.channels // -(-shape.channels // most))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from sparsec.chains import Walk
-from sparsec.ir import ConvOp, type_of
+from sparsec.ir import ConvOp, Panel, TensorType, type_of
+from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.windows.windows import Window
@@ -71,6 +72,14 @@ class ConvShape:
     def stride(self) -> int:
         """Floats from one row of B to the next."""
         return -(-self.target.stride // LINE) * LINE
+
+    def columns(self, isa: Isa) -> int:
+        """Floats of a row of the result that kernels compute, in whole vectors.
+
+        Short vectors leave out the padding behind the pixels: 13 of 16 vectors of NEON are wanted for 7 × 7.
+        """
+        pixels, stride = self.target.rows * self.target.width, self.target.stride
+        return stride if isa.x86 else min(stride, -(-pixels // isa.lanes) * isa.lanes)
 
     @property
     def sums_bytes(self) -> int:

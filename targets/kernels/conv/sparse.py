@@ -51,20 +51,22 @@ class SparseConv(ConvKernel):
     columns: int
     height: int
     weight_element: ClassVar[str] = "i32"
+    together: ClassVar[int] = 1  # non-zeros that are one step of the loop
 
     @property
     def layout(self) -> str:
         depth = self.block * self.shape.taps
-        return f"csr{self.height}:g{self.shape.groups}:{depth}:{self.shape.stride}:{self.splits}"
+        kind = f"csr{self.height}" if self.together == 1 else f"csr{self.height}x{self.together}"
+        return f"{kind}:g{self.shape.groups}:{depth}:{self.shape.stride}:{self.splits}"
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         places = 4 * self.shape.stride * np.arange(self.block * self.shape.taps)
-        return pack_stream(weight, self.height, self.shape.groups, places, self.splits)
+        return pack_stream(weight, self.height, self.shape.groups, places, self.splits, self.together)
 
     def multiply(self, b: Builder, work: Work) -> None:
         parts = self.splits if self.shape.groups == 1 else 1
         head = (work.group * self.blocks + work.block) * parts
-        for tile in tiles(self.shape.target.stride, b.isa.lanes, most_vectors(b.isa, self.columns, self.height)):
+        for tile in tiles(self.shape.columns(b.isa), b.isa.lanes, most_vectors(b.isa, self.columns, self.height)):
             with b.loop(0, tile.repeats) as repeat, b.loop(work.low, work.high) as part:
                 column = repeat * (tile.vectors * b.isa.lanes) + tile.start
                 place = b.convert(b.load(work.weights, head + part), "index")
@@ -81,7 +83,8 @@ class SparseConv(ConvKernel):
         if self._asks_operand:
             self._ask_operand(b, work, outputs[0])
         offsets = [v * b.isa.lanes for v in range(tile.vectors)]
-        accumulate(b, row, self.height, count, (work.rows + column).view("i8"), offsets, sums)
+        operand = (work.rows + column).view("i8")
+        accumulate(b, row, self.height, count, operand, offsets, sums, together=self.together)
         for i, output in reversed(list(enumerate(outputs))):
             work.output.finish(sums[i * tile.vectors :][: tile.vectors], tile, [output], column, work.block)
 
@@ -112,7 +115,7 @@ class SparseConv(ConvKernel):
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core."""
         shape, panels = self.shape, self.shape.panels
-        widths = tiles(shape.target.stride, isa.lanes, most_vectors(isa, self.columns, self.height))
+        widths = tiles(shape.columns(isa), isa.lanes, most_vectors(isa, self.columns, self.height))
         wide = 4 * isa.lanes * widths[0].vectors
         far = caches.overflow(min(self.block * shape.taps, shape.depth), wide, 4 * shape.stride)
         vectors = sum(tile.vectors * tile.repeats for tile in widths)
@@ -177,6 +180,10 @@ class SparseRow(Row):
     def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> SparseConv:
         block, splits = self.block(shape), self.splits(shape)
         return SparseConv(self.name, shape, extras, epilogue, block, splits, self.columns, self.height)
+
+    def suits(self, isa: Isa) -> bool:
+        """Steps of several non-zeros are better where one load gives their values."""
+        return self.height > 1 or not isa.lane_operands
 
     def splits(self, shape: ConvShape) -> int:
         return parts(shape, shape.panels)

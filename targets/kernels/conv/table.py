@@ -6,6 +6,7 @@ from sparsec.targets.kernels.conv.bf16 import Bf16Row
 from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
+from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import SparseRow
 from sparsec.targets.kernels.conv.taps import TapsRow
@@ -24,13 +25,18 @@ BLOCKS = (SparseRow(80, 128, 2), SparseRow(96, 96, 4), SparseRow(128, 80, 4))
 TAPS = (TapsRow(36, 128), TapsRow(36, 96, 4))
 ROWS: dict[str, Row] = {row.name: row for row in (DENSE, *WINOGRAD, STRIDED_WINOGRAD, *SPARSE, *BLOCKS, *TAPS)}
 
+# A tile and its sums take at most 29 of 32 registers; rows of B take 32 KB, the whole L1 of small cores.
+ARM: tuple[Row, ...] = (LaneDenseRow(128), QuadRow(128, 64), QuadRow(256, 32), QuadRow(512, 16), QuadTapsRow(28, 64))
+ARM_ROWS: dict[str, Row] = {row.name: row for row in ARM}
+"""Rows that only ARM gets (`Row.suits`)."""
+
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""
 
 
 def rows_of(precision: str) -> dict[str, Row]:
     """The rows whose products are at least of this precision."""
-    return {**ROWS, **BF16_ROWS} if precision == "bf16" else ROWS
+    return {**ROWS, **ARM_ROWS, **(BF16_ROWS if precision == "bf16" else {})}
 
 
 @cache
@@ -44,4 +50,16 @@ def row_named(name: str) -> Row:
     return {**variants("bf16"), **rows_of("bf16")}[name]
 
 
-__all__ = ["BF16_ROWS", "BLOCKS", "DENSE", "ROWS", "SPARSE", "TAPS", "WINOGRAD", "row_named", "rows_of", "variants"]
+__all__ = [
+    "ARM_ROWS",
+    "BF16_ROWS",
+    "BLOCKS",
+    "DENSE",
+    "ROWS",
+    "SPARSE",
+    "TAPS",
+    "WINOGRAD",
+    "row_named",
+    "rows_of",
+    "variants",
+]

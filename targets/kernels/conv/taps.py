@@ -57,6 +57,7 @@ class TapsConv(ConvKernel):
     columns: int
     height: int
     weight_element: ClassVar[str] = "i32"
+    together: ClassVar[int] = 1  # non-zeros that are one step of the loop
 
     @property
     def copies(self) -> Copies:
@@ -84,7 +85,8 @@ class TapsConv(ConvKernel):
     def layout(self) -> str:
         window = self.shape.window
         copies = f"{self.rows}x{self.copies.pitch}:{window}"
-        return f"taps{self.height}:g{self.shape.groups}:{self.block}:{copies}:{self.splits}"
+        kind = f"taps{self.height}" if self.together == 1 else f"taps{self.height}x{self.together}"
+        return f"{kind}:g{self.shape.groups}:{self.block}:{copies}:{self.splits}"
 
     @property
     def scratch(self) -> int:
@@ -97,7 +99,8 @@ class TapsConv(ConvKernel):
         return -(-self.block * self.copies.channel // 16) * 16
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
-        return pack_stream(weight, self.height, self.shape.groups, self.copies.places(self.block), self.splits)
+        places = self.copies.places(self.block)
+        return pack_stream(weight, self.height, self.shape.groups, places, self.splits, self.together)
 
     def pieces(self, lanes: int) -> list[Piece]:
         """The vectors of a tile that hold pixels."""
@@ -151,7 +154,8 @@ class TapsConv(ConvKernel):
         outputs = outputs_of(b, row, self.height)
         sums = work.output.start(strip, outputs, work.block)
         ask_ahead(b, row, self.height, count)
-        accumulate(b, row, self.height, count, work.rows.view("i8"), [piece.at for piece in strip], sums)
+        operand, offsets = work.rows.view("i8"), [piece.at for piece in strip]
+        accumulate(b, row, self.height, count, operand, offsets, sums, together=self.together)
         for i, output in reversed(list(enumerate(outputs))):
             work.output.stop(sums[i * len(strip) :][: len(strip)], strip, output, work.block)
 
@@ -255,6 +259,9 @@ class TapsRow(Row):
     def fits(self, shape: ConvShape) -> bool:
         """Whether taps share rows at all."""
         return shape.window.kernel[0] > 1 and self.rows(shape) > 1
+
+    def suits(self, isa: Isa) -> bool:
+        return self.height > 1 or not isa.lane_operands
 
     def rows(self, shape: ConvShape) -> int:
         """Rows of a tile: a part of a panel's."""
