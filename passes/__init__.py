@@ -85,6 +85,7 @@ def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = N
     """Run `passes` in order on `model`, in place. After each, dead ops and weights go, and invariants are checked."""
     passed = Passed()
     done: list[str] = []
+    verified: list[tuple] = []
 
     def text() -> str:
         return print_module(model.module)
@@ -96,7 +97,9 @@ def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = N
             found = step.apply(model, target)
             dce(model.module)
             model.weights.drop_unused(model.module)
-            invariants.verify(model, done)
+            structure = invariants.structure(model)
+            invariants.verify(model, done, changed=structure != verified)
+            verified = structure
         debug.dump(index, step.name, text)
         match found:
             case MemoryPlan():

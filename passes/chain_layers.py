@@ -153,13 +153,16 @@ def _chains(layers: Sequence[_Layer], cache: Cache, threads: int) -> Iterator[_R
 
 def _chain(layers: Sequence[_Layer], cache: Cache, threads: int) -> _Run | None:
     """`layers` as a chain, if they can be one whose windows and weights fit in the cache."""
+    weights = sum(layer.weight_bytes for layer in layers)
+    if weights > _SHARE * cache.nbytes:  # before the windows, which take a walk from each row on
+        return None
     members = _members([layer.op for layer in layers], [layer.walk for layer in layers])
     if members is None:
         return None
     chain = Chain(members)
     if not chain.is_exact:
         return None
-    weights, windows = sum(layer.weight_bytes for layer in layers), chain.places[-1]
+    windows = chain.places[-1]
     inner = {layer.result for layer, member in zip(layers, members, strict=True) if not member.stored}
     if weights + windows > _SHARE * cache.nbytes or windows * threads > sum(nbytes(value) for value in inner):
         return None

@@ -76,7 +76,9 @@ def lowering(row: Row):
     return lower
 
 
-POINTWISE = [Shape(k, m, (5, 7)) for k in (1, 5, 63, 64, 65, 200) for m in (1, 6, 7, 20)]
+# Channels around the blocks of K, outputs around the tiles: each with several of the other.
+POINTWISE = [Shape(k, m, (5, 7)) for k, m in ((1, 1), (1, 7), (5, 6), (63, 7), (64, 1), (64, 20), (65, 6), (65, 7))]
+POINTWISE += [Shape(k, m, (5, 7)) for k, m in ((97, 20), (129, 13), (200, 1), (200, 6), (200, 20))]
 PIXELS = [Shape(9, 8, size) for size in ((1, 1), (1, 3), (7, 7), (14, 14), (3, 50), (2, 100), (13, 13))]
 # One pixel behind full vectors.
 ODD_PIXEL = [

@@ -16,9 +16,10 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -34,6 +35,21 @@ GUARD, MARK = 256, 0x5A
 Run = tuple[Kernel, Sequence[np.ndarray]]
 
 every_isa = pytest.mark.parametrize("isa", ISAS.values(), ids=ISAS)
+
+
+def spread(name: str, values: Mapping[str, Any], rows: Mapping[str, Any]) -> pytest.MarkDecorator:
+    """Parameters `row` and `name`, each with each, on all ISAs of x86 and in turn on one of the others.
+
+    So these, on which a kernel differs by the builder alone, get each row and each value, but not each with each.
+    """
+    x86 = [isa for isa in ISAS.values() if isa.x86]
+    elsewhere = [isa for isa in ISAS.values() if not isa.x86]
+    sets = []
+    for i, (row_name, row) in enumerate(rows.items()):
+        for j, (value_name, value) in enumerate(values.items()):
+            isas = [*x86, elsewhere[(i + j) % len(elsewhere)]]
+            sets += [pytest.param(isa, row, value, id=f"{value_name}-{row_name}-{isa.name}") for isa in isas]
+    return pytest.mark.parametrize(("isa", "row", name), sets)
 
 
 def run_kernel(

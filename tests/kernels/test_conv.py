@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from conv_cases import KINDS, Shape, case, lowering
-from kernel_runner import every_isa
+from kernel_runner import every_isa, spread
 from op_runner import Case, check, memory
 from xdsl.dialects.builtin import f32
 
@@ -35,9 +35,7 @@ def run(shapes: Sequence[Shape], row: Row, isa: Isa) -> None:
     check(lowering(row), [case(shape) for shape in shapes], isa)
 
 
-@every_isa
-@every_row
-@pytest.mark.parametrize("shapes", KINDS.values(), ids=KINDS)
+@spread("shapes", KINDS, GENERAL)
 def test_shapes(isa, row, shapes):
     run(shapes, row, isa)
 
@@ -62,9 +60,7 @@ def test_epilogues(isa, row):
     check(lowering(row), cases, isa)
 
 
-@every_isa
-@every_row
-@pytest.mark.parametrize("density", [0.0, 1.0])
+@spread("density", {"zeros": 0.0, "full": 1.0}, GENERAL)
 def test_extreme_densities(isa, row, density):
     run([Shape(150, 20, (5, 7), density=density), Shape(20, 7, (5, 7), (3, 3), density=density)], row, isa)
 
@@ -144,12 +140,11 @@ def blocked(shape: Blocked) -> Case:
     return made
 
 
-@every_isa
-@every_row
-def test_blocks_of_outputs(isa, row):
+@spread("height", {"two": 2, "four": 4}, GENERAL)
+def test_blocks_of_outputs(isa, row, height):
     """Blocks that are full, and a last one that is not."""
-    shapes = [Blocked(70, m, (5, 7), density=0.2, height=h) for m in (8, 13) for h in (2, 4)]
-    shapes += [Blocked(20, 14, (7, 7), (3, 3), pads=(1, 1, 1, 1), density=0.1, batch=2)]
+    shapes = [Blocked(70, m, (5, 7), density=0.2, height=height) for m in (8, 13)]
+    shapes += [Blocked(20, 14, (7, 7), (3, 3), pads=(1, 1, 1, 1), density=0.1, batch=2, height=height)]
     check(lowering(row), [blocked(shape) for shape in shapes], isa)
 
 
