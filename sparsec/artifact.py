@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ class Artifact:
         return self.manifest["machine"]
 
     @property
+    def system(self) -> str:
+        """What `platform.system` says where the library loads; empty for wasm."""
+        return self.manifest.get("system", "")
+
+    def section(self, name: str) -> bytes:
+        """A custom section of a wasm module; KeyError where there is none."""
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _custom_sections(data)[name]
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """Inputs in the order of a call."""
         return _ports(self.manifest["inputs"])
@@ -65,7 +76,7 @@ def read_artifact(path: Path) -> Artifact:
         manifest = json.loads(_manifest_bytes(path))
         artifact = Artifact(path, manifest)
         _ = artifact.name, artifact.machine, artifact.inputs, artifact.outputs, manifest["workspace_bytes"]
-    except (struct.error, IndexError, ValueError, KeyError, TypeError):
+    except (struct.error, zlib.error, IndexError, ValueError, KeyError, TypeError):
         raise InvalidModel(f"{path}: the file is truncated or damaged; compile the model again") from None
     if manifest.get("abi") != ABI:
         raise InvalidModel(f"{path}: compiled by sparsec {manifest.get('sparsec')} for another ABI; compile it again")
@@ -133,17 +144,6 @@ def _note(notes: bytes) -> bytes | None:
     return None
 
 
-def _wasm_section(data: mmap.mmap, path: Path) -> bytes | None:
-    """The manifest of a wasm module, which is deflated."""
-    if data[:8] != b"\0asm\1\0\0\0":
-        return None
-    position, found = 8, None
-    while position < len(data):
-        kind = data[position]
-        size, start = _leb128(data, position + 1)
-        position = start + size
-        if position > len(data):
-            raise ValueError("a section ends beyond the file")
 def _mach_section(data: mmap.mmap, path: Path) -> bytes | None:
     """The contents of the section __sparsec of a 64-bit Mach-O file."""
     kind, commands = struct.unpack_from("<II", data, 12)
@@ -164,6 +164,23 @@ def _mach_section(data: mmap.mmap, path: Path) -> bytes | None:
     return found
 
 
+def _wasm_section(data: mmap.mmap, path: Path) -> bytes | None:
+    """The manifest of a wasm module, which is deflated."""
+    if data[:8] != b"\0asm\1\0\0\0":
+        return None
+    found = _custom_sections(data).get(_OWNER.decode())
+    return found and zlib.decompress(found)
+
+
+def _custom_sections(data: mmap.mmap) -> dict[str, bytes]:
+    """Custom sections of a wasm module by their names; ValueError where it is not whole."""
+    position, found = 8, {}
+    while position < len(data):
+        kind = data[position]
+        size, start = _leb128(data, position + 1)
+        position = start + size
+        if position > len(data):
+            raise ValueError("a section ends beyond the file")
         if kind == 0:
             name_bytes, name = _leb128(data, start)
             found[data[name : name + name_bytes].decode()] = data[name + name_bytes : position]

@@ -26,9 +26,11 @@ from sparsec.passes import pipeline, run_pipeline
 from sparsec.program import load
 from sparsec.schedule import Schedule, schedule
 from sparsec.target import Port, Step
+from sparsec.targets.link_wasm import Delivery
 from sparsec.targets.measured import Measured
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
+from sparsec.targets.wasm import WasmTarget
 from sparsec.work import useful_flops
 
 EMITS = ("so", "dylib", "obj", "a", "wasm", "mlir", "llvm", "asm")
@@ -39,6 +41,7 @@ Progress = Callable[[str, int, int], None]
 class Options:
     """How to compile. `emit` None means what the target makes itself.
 
+    `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
     `precision` bf16 lets kernels round products, never sums, where that is faster. `tuned` is a file of measured times,
     which go before predictions. `verify` is None, "random", or inputs by name.
     `chains` False leaves each layer a step of its own, so that a profile times it.
@@ -51,6 +54,8 @@ class Options:
     formats: Literal["auto", "dense", "sparse"] = "auto"
     precision: Literal["f32", "bf16"] = "f32"
     emit: str | None = None
+    weights: Literal["inside", "separate"] = "inside"
+    weights_limit: int | None = None
     verify: Mapping[str, np.ndarray] | str | None = None
     tuned: Path | None = None
     chains: bool = True
@@ -115,6 +120,7 @@ def compile_file(
     target.check_emit(emit)
     output = output or Path(path.stem + _SUFFIXES[emit])
     _check_output(output, path)
+    target.check_output(output, emit)
     model = import_model(path, options)
     model.name = _identifier(output.stem)
     references = _references(model, path, options, emit, clock)
@@ -138,7 +144,8 @@ def compile_file(
         target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
         comparisons = _verify(built, references, target.precision, clock)
         output.parent.mkdir(parents=True, exist_ok=True)
-        for file in sorted(built.parent.iterdir()):  # the header before the library that it describes
+        # What describes the artifact before the artifact.
+        for file in sorted(built.parent.iterdir(), key=lambda file: (file == built, file)):
             file.replace(output.parent / file.name)
     clock.step("done")
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
@@ -182,6 +189,10 @@ def target_of(options: Options) -> NativeTarget:
     """The target of a compilation, with its measured times."""
     target = parse_target(options.target, options.precision)
     target.threads = options.threads
+    if isinstance(target, WasmTarget):
+        target.delivery = Delivery(options.weights == "separate", options.weights_limit or 0)
+    elif options.weights == "separate":
+        raise UsageError(f"weights are separate from WebAssembly only, not from {target.name}")
     if options.tuned is not None:
         if not options.tuned.is_file():
             raise UsageError(f"{options.tuned}: no such file; `sparsec tune` writes it")

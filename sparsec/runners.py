@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import platform
 import shutil
@@ -40,7 +39,9 @@ def make_runner(artifact: Artifact, threads: int, isa: str | None) -> Runner:
     index = _isa_index(artifact, isa)
     machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     if artifact.machine == "wasm32":
-        return WasmRunner(artifact)
+        from sparsec.wasm_runner import WasmRunner  # it is a Runner
+
+        return WasmRunner(artifact, threads, index)
     if (artifact.machine, artifact.system) == (machine, platform.system()):
         return NativeRunner(artifact, threads, index)
     if (artifact.machine, artifact.system) == ("aarch64", "Linux"):
@@ -169,54 +170,3 @@ class EmulatedRunner(Runner):
 def _bytes(array: np.ndarray) -> np.ndarray:
     """The memory of a C-contiguous array as bytes, not a copy."""
     return array.reshape(-1).view(np.uint8)
-
-
-class WasmRunner(Runner):
-    """Runs a module in wasmtime; one run at a time, for an instance has one memory."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        try:
-            wasmtime = importlib.import_module("wasmtime")
-        except ImportError:
-            raise TargetError(f"{artifact.path}: to run a .wasm here install wasmtime: pip install wasmtime") from None
-        engine = wasmtime.Engine()
-        try:
-            module = wasmtime.Module.from_file(engine, str(artifact.path))
-            self._store = wasmtime.Store(engine)
-            self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
-        except wasmtime.WasmtimeError as error:
-            raise TargetError(f"{artifact.path}: wasmtime refuses the module: {error}") from None
-        self._name, self._lock = artifact.name, threading.Lock()
-        sizes = [port.nbytes for port in (*artifact.inputs, *artifact.outputs)]
-        self._addresses = self._reserve([artifact.manifest["workspace_bytes"], 4 * len(sizes), *sizes])
-
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        workspace, table, *buffers = self._addresses
-        with self._lock:
-            memory = self._memory()
-            memory[table : table + 4 * len(buffers)] = np.array(buffers, np.uint32).view(np.uint8)
-            for array, address in zip(inputs, buffers, strict=False):
-                memory[address : address + array.nbytes] = _bytes(array)
-            code = self._call("run", table, table + 4 * len(inputs), workspace)
-            if code != 0:
-                raise TargetError(f"the module returned error {code}")
-            for array, address in zip(outputs, buffers[len(inputs) :], strict=True):
-                _bytes(array)[:] = memory[address : address + array.nbytes]
-
-    def _reserve(self, sizes: Sequence[int]) -> list[int]:
-        """Addresses, aligned to 64, of buffers behind the module's own data; the memory grows to hold them."""
-        position, addresses = self._exports["__heap_base"].value(self._store), []
-        for size in sizes:
-            addresses.append(-(-position // 64) * 64)
-            position = addresses[-1] + size
-        missing = position - self._exports["memory"].data_len(self._store)
-        if missing > 0:
-            self._exports["memory"].grow(self._store, -(-missing // 65536))
-        return addresses
-
-    def _memory(self) -> np.ndarray:
-        memory = self._exports["memory"]
-        return np.ctypeslib.as_array(memory.data_ptr(self._store), (memory.data_len(self._store),))
-
-    def _call(self, function: str, *arguments: int) -> Any:
-        return self._exports[f"{self._name}_{function}"](self._store, *arguments)

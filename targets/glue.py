@@ -106,10 +106,10 @@ def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
 
     On x86 the weights lie in the large-model section. They and the manifest are reached by 64-bit pointers, so that
     weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a section of its own in
-    Mach-O and in wasm), so that it can be read from a file for another machine.
+    Mach-O), so that it can be read from a file for another machine.
     """
     fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
-    template = f"weights_{'wasm' if isa.wasm else 'macho' if isa.macos else 'elf'}.S"
+    template = f"weights_{'macho' if isa.macos else 'elf'}.S"
     fields["section"] = '.lrodata,"al"' if isa.x86 else '.rodata.weights,"a"'
     return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / template).read_text(encoding="utf-8"))
 

@@ -1,6 +1,6 @@
-"""Links kernels, glue, runtime and weights into an artifact: a library, an object, an archive or a wasm module.
+"""Links kernels, glue, runtime and weights into an artifact: a library, an object or an archive.
 
-Its C header lies beside it.
+Its C header lies beside it. link_wasm.py links WebAssembly.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sparsec.errors import UsageError
@@ -21,8 +21,6 @@ from sparsec.targets.tools import CFLAGS, RUNTIME, llvm, zig, zig_target
 
 def emits(isa: Isa) -> tuple[str, ...]:
     """What can be linked for `isa`, the default first: a key of the linkers below."""
-    if isa.wasm:
-        return ("wasm",)
     return ("dylib" if isa.macos else "so", "obj", "a")
 
 
@@ -33,14 +31,12 @@ def link(
 
     `objects` holds the object code of the kernels for each ISA by its name, `isas` are in order of preference. `emit`
     is "so" or "dylib" (a shared library of Linux or macOS), "obj" (one relocatable object that shows only its ABI and
-    needs nothing of a libc, for static linking anywhere), "a" (the same as an archive) or "wasm". Everything is built
-    in a folder beside the output and renamed at the end: no partial output. The weights pass through the assembler and
-    the linker only, never through Python. UsageError for a name that C cannot take or an `emit` that the ISA lacks.
+    needs nothing of a libc, for static linking anywhere) or "a" (the same as an archive). Everything is built in
+    a folder beside the output and renamed at the end: no partial output. The weights pass through the assembler and the
+    linker only, never through Python. UsageError for a name that C cannot take or an `emit` that the ISA lacks.
     """
     glue.check_name(plan)
     _check_emit(emit, isas)
-    if isas[0].wasm:
-        plan = replace(plan, threads=1)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sparsec-") as folder:
         build = Path(folder)
@@ -57,8 +53,6 @@ def _check_emit(emit: str, isas: Sequence[Isa]) -> None:
     allowed = emits(isas[0])
     if emit not in allowed:
         raise UsageError(f"--emit {emit} cannot be linked for {isas[0].name}: use {' or '.join(allowed)}")
-    if isas[0].wasm and len(isas) > 1:
-        raise UsageError("a wasm module holds one ISA: compile once for each")
 
 
 def _write(path: Path, content: bytes | str) -> Path:
@@ -71,10 +65,7 @@ def _compile_glue(plan: Plan, isas: Sequence[Isa], build: Path, emit: str) -> li
     shared = emit in ("so", "dylib")
     sources = [_write(build / "model.c", glue.source(plan, isas, shared))]
     flags = ["-target", zig_target(isas[0]), *CFLAGS, f"-I{build}"]
-    if isas[0].wasm:
-        sources.append(RUNTIME / "wasm.c")
-        flags += ["-mbulk-memory", "-fno-builtin"]
-    elif not shared and not isas[0].macos:
+    if not shared and not isas[0].macos:
         sources.append(RUNTIME / "memory.c")
     if isas[0].triple.startswith("aarch64"):
         flags.append("-mno-outline-atomics")
@@ -88,8 +79,7 @@ def _assemble_data(plan: Plan, isas: Sequence[Isa], weights: Path, build: Path) 
     """By `zig clang`: `zig cc` keeps objects in a cache that does not see that a file named in .incbin has changed."""
     manifest = _write(build / "manifest.json", json.dumps(glue.manifest(plan, isas)))
     assembly = _write(build / "data.S", glue.data(plan, isas[0], weights.absolute(), manifest.absolute()))
-    target = "wasm32" if isas[0].wasm else isas[0].triple
-    zig("clang", "-c", "-target", target, assembly, "-o", build / "data.o")
+    zig("clang", "-c", "-target", isas[0].triple, assembly, "-o", build / "data.o")
     return build / "data.o"
 
 
@@ -158,12 +148,6 @@ def _link_archive(inputs: _Inputs, artifact: Path) -> None:
     llvm("llvm-ar", "rcsD", artifact, member)
 
 
-def _link_wasm(inputs: _Inputs, artifact: Path) -> None:
-    exports = [f"--export={name}" for name in (*inputs.abi, "__heap_base")]
-    options = ["--no-entry", "--gc-sections", "--stack-first", "-zstack-size=262144"]
-    zig("wasm-ld", *options, *exports, *inputs.code, inputs.data, "-o", artifact)
-
-
 def build_driver(machine: str, folder: Path) -> Path:
     """Build runtime/driver.c for `machine` ("aarch64"), statically with musl: a program that loads and runs a `.so`.
 
@@ -180,5 +164,4 @@ _LINKERS: dict[str, Callable[[_Inputs, Path], None]] = {
     "dylib": _link_dylib,
     "obj": _link_obj,
     "a": _link_archive,
-    "wasm": _link_wasm,
 }

@@ -26,7 +26,7 @@ TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.em
 
 
 class NativeTarget(Target):
-    """A CPU (or WebAssembly) with one or more instruction sets, best first, that share layouts and weights.
+    """A CPU with one or more instruction sets, best first, that share layouts and weights.
 
     `measured` are times of kernels that go before the predictions of `cost`; `threads` is how many will run a model.
     """
@@ -89,6 +89,9 @@ class NativeTarget(Target):
         allowed = (*emits(self.isas[0]), *TEXTS)
         if emit not in allowed:
             raise UsageError(f"--emit {emit} is not for {self.name}: use {', '.join(allowed)}")
+
+    def check_output(self, output: Path, emit: str) -> None:
+        """Raises UsageError where what is written beside `output` has no place there."""
 
 
 def _stride(rows: int, width: int) -> int:

@@ -17,8 +17,9 @@ TARGETS = {
     "x86": "x86-64 Linux: AVX-512 and AVX2 code in one library, chosen at run time; x86:CPU has one",
     "arm": "AArch64 with NEON: a .so for Linux, or a .o or .a for Android and bare metal",
     "arm-macos": "a .dylib, .o or .a for macOS on an M1 or later",
-    "wasm": "WebAssembly with 128-bit SIMD",
-    "wasm+relaxed-simd": "WebAssembly with relaxed SIMD (fused multiply-add)",
+    "wasm": "a .wasm and the .js that runs it; 128-bit SIMD, relaxed SIMD where the engine has it",
+    "wasm+relaxed-simd": "WebAssembly with relaxed SIMD alone",
+    "wasm+threads": "WebAssembly for the workers of a cross-origin isolated page",
 }
 
 

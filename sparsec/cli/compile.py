@@ -8,6 +8,7 @@ import click
 
 from sparsec.cli import arrays, options
 from sparsec.compiler import EMITS, Options, compile_file
+from sparsec.errors import UsageError
 
 
 class _Compile(click.Command):
@@ -28,15 +29,52 @@ class _Compile(click.Command):
 @options.shape_options
 @click.option("--emit", type=click.Choice(EMITS), help="Kind of output; default: so, or wasm for wasm targets.")
 @click.option("--formats", type=click.Choice(["auto", "dense", "sparse"]), default="auto", show_default=True)
+@click.option(
+    "--weights",
+    type=click.Choice(["inside", "separate"]),
+    help="Weights of a wasm module: inside it, or beside.",
+)
+@click.option(
+    "--weights-limit", metavar="SIZE", callback=options.parse_bytes, help="Separate, in files up to, say, 25M."
+)
 @options.precision
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of one run.")
 @click.option("--tuned", type=click.Path(path_type=Path), metavar="CACHE", help="Times that `sparsec tune` measured.")
 @click.option("--verify", metavar="[INPUTS.npz]", help="Compare with the reference, on these inputs or on random ones.")
 @options.as_json
-def command(model, target, output, shapes, dims, emit, formats, precision, threads, tuned, verify, as_json) -> None:
+def command(
+    model,
+    target,
+    output,
+    shapes,
+    dims,
+    emit,
+    weights,
+    weights_limit,
+    formats,
+    precision,
+    threads,
+    tuned,
+    verify,
+    as_json,
+) -> None:
     """Compile an ONNX MODEL to a library (with a C header), an object, WebAssembly, or a stage of its IR."""
     inputs = verify if verify in (None, "random") else arrays.load(Path(verify), [".npz"])
-    settings = Options(target, shapes, dims, threads, formats, precision, emit, inputs, tuned)
+    if weights_limit and weights == "inside":
+        raise UsageError("--weights-limit is for weights in files of their own: --weights separate")
+    settings = Options(
+        target=target,
+        shapes=shapes,
+        dims=dims,
+        threads=threads,
+        formats=formats,
+        precision=precision,
+        emit=emit,
+        weights="separate" if weights_limit else weights or "inside",
+        weights_limit=weights_limit,
+        verify=inputs,
+        tuned=tuned,
+    )
     with options.progress() as progress:
         result = compile_file(model, output, settings, progress)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,17 @@ def _sizes(text: str, sizes: Sequence[str]) -> tuple[int, ...]:
     if any(size < 1 for size in result):
         raise click.BadParameter(f"{text!r} has a size below 1")
     return result
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """A number of bytes such as `25M`, where K, M and G are 1000, 1000² and 1000³."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([KMG]?)B?", text, re.IGNORECASE)
+    size = int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ") if found else 0
+    if size < 1000:
+        raise click.BadParameter(f"{text!r} should look like 25M, and be 1000 bytes or more")
+    return size
 
 
 @contextmanager

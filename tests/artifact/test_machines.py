@@ -10,10 +10,11 @@ import pytest
 from artifact import toy
 from artifact.conftest import require_x86
 
-from sparsec.errors import TargetError
+from sparsec.errors import InvalidModel, TargetError, UsageError
 from sparsec.program import load
 from sparsec.targets.cpu import WORDS, needs
 from sparsec.targets.isa import AVX2, AVX512, NEON, WASM, refine
+from sparsec.targets.link_wasm import Delivery
 
 emulated = pytest.mark.skipif(not shutil.which("qemu-aarch64-static"), reason="no qemu-aarch64-static")
 in_wasmtime = pytest.mark.skipif(not importlib.util.find_spec("wasmtime"), reason="no wasmtime")
@@ -27,11 +28,36 @@ def test_arm(built, x, threads):
 
 
 @in_wasmtime
-def test_wasm(built, x):
-    program = load(built("wasm", threads=2))
-    for scale in (1, 2):
-        np.testing.assert_allclose(program(scale * x)[0], toy.expected(scale * x), rtol=1e-6, atol=1e-5)
-    assert program.manifest["threads"] == 1
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("delivery", [Delivery(), Delivery(separate=True), Delivery(separate=True, limit=200)])
+def test_wasm(built, x, threads, delivery):
+    path = built("wasm", threads=threads, delivery=delivery)
+    for isa in (None, "wasm-relaxed", "wasm"):
+        program = load(path, isa=isa)
+        for scale in (1, 2):
+            np.testing.assert_allclose(program(scale * x)[0], toy.expected(scale * x), rtol=1e-6, atol=1e-5)
+    assert program.manifest["threads"] == threads
+    with pytest.raises(UsageError, match="one thread"):
+        load(path, threads=2)
+
+
+@in_wasmtime
+def test_files_of_weights(tmp_path, x):
+    """They come in parts of at most the limit, and must belong to the module."""
+    path = toy.build(tmp_path, "wasm", delivery=Delivery(separate=True, limit=200))
+    parts = [tmp_path / f"toy.{i}.bin" for i in range(3)]
+    assert [part.stat().st_size for part in parts] == [200, 200, 64 + 332 - 2 * 136]
+    content = parts[1].read_bytes()
+    for damaged, error, message in (
+        (content[:100], InvalidModel, "truncated"),
+        (content[:10] + b"!" + content[11:], InvalidModel, "another compilation"),
+        (None, UsageError, "no such file"),
+    ):
+        parts[1].unlink() if damaged is None else parts[1].write_bytes(damaged)
+        with pytest.raises(error, match=message):
+            load(path)
+    parts[1].write_bytes(content)
+    np.testing.assert_allclose(load(path)(x)[0], toy.expected(x), rtol=1e-6, atol=1e-5)
 
 
 def test_emulator_is_missing(built, monkeypatch):

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from sparsec.target import Buffer, Plan, Port, Step
-from sparsec.targets.isa import AVX2, AVX512, NEON, WASM, Isa
+from sparsec.targets import link_wasm
+from sparsec.targets.isa import AVX2, AVX512, NEON, WASM, WASM_RELAXED, Isa, refine
 from sparsec.targets.link import link
+from sparsec.targets.link_wasm import Delivery
 from sparsec.targets.tools import zig, zig_target
 
-ISAS = {"x86": (AVX512, AVX2), "arm": (NEON,), "wasm": (WASM,)}
+ISAS = {"x86": (AVX512, AVX2), "arm": (NEON,), "wasm": (WASM_RELAXED, WASM)}
 SHAPE = (67, 50)
 SCALE = np.linspace(-1, 1, SHAPE[0], dtype=np.float32)
 WEIGHTS_OFFSET = 64
@@ -45,6 +47,7 @@ def toy_objects(folder: Path, isas: tuple[Isa, ...], shape: tuple[int, ...] = SH
     objects = {}
     for isa in isas:
         cpu = isa.cpu.replace("-", "_") + ("+simd128+bulk_memory" if isa.wasm else "")
+        cpu += "+atomics" if "atomics" in isa.features else ""
         flags = ["-O3", "-fPIC", "-fno-sanitize=all", f"-mcpu={cpu}"]
         flags += [f"-DKERNEL(name)=name##{isa.suffix}", f"-DROWS={shape[0]}", f"-DCOLS={shape[1]}"]
         made = folder / f"kernels{isa.suffix}.o"
@@ -60,11 +63,17 @@ def toy_weights(folder: Path, scale: np.ndarray = SCALE) -> Path:
 
 
 def build(folder: Path, target: str = "x86", emit: str | None = None, **options) -> Path:
-    """Link the toy model for `target` in `folder`; `options` are those of `toy_plan`."""
+    """Link the toy model for `target` in `folder`; `options` are those of `toy_plan`, and `delivery`."""
+    delivery = options.pop("delivery", Delivery())
     isas, plan = ISAS[target], toy_plan(**options)
+    if target == "wasm" and plan.threads > 1:
+        isas = tuple(refine(isa, features=("+atomics",)) for isa in isas)
     objects = toy_objects(folder / "kernels", isas, plan.inputs[0].shape)
     emit = emit or EMIT[target]
     output = folder / f"{plan.name}.{'o' if emit == 'obj' else emit}"
-    scale = np.linspace(-1, 1, plan.inputs[0].shape[0], dtype=np.float32)
-    link(plan, objects, isas, toy_weights(folder, scale), output, emit)
+    weights = toy_weights(folder, np.linspace(-1, 1, plan.inputs[0].shape[0], dtype=np.float32))
+    if target == "wasm":
+        link_wasm.link(plan, objects, isas, weights, output, delivery)
+    else:
+        link(plan, objects, isas, weights, output, emit)
     return output
