@@ -25,6 +25,7 @@ from sparsec.passes.legalize_spatial import LegalizeSpatial
 from sparsec.passes.merge_equal import MergeEqual
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
 from sparsec.passes.simplify_movement import SimplifyMovement
+from sparsec.passes.store_pairs import StorePairs
 from sparsec.target import Target
 
 PASSES: tuple[type[Pass], ...] = (
@@ -39,6 +40,7 @@ PASSES: tuple[type[Pass], ...] = (
     EliminateDeadChannels,
     AssignLayouts,
     ChooseFormats,
+    StorePairs,
     ChainLayers,
     PlanMemory,
 )
@@ -68,6 +70,7 @@ def pipeline(
         *clean,
         AssignLayouts(),
         ChooseFormats(formats),
+        StorePairs(),
         *([ChainLayers(threads)] if chains else []),
         PlanMemory(),
     ]

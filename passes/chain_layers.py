@@ -200,8 +200,8 @@ def _members(ops: Sequence[Operation], walks: Sequence[Walk | None]) -> tuple[Me
                 return None
             members.append(Member(walk, reads, walk.height, 0, stored))
         else:
-            channels = type_of(op.results[0]).static_shape[1]
-            members.append(Member(walk, reads, panel.rows, 4 * channels * panel.stride, stored))
+            panel_bytes = nbytes(op.results[0]) // (walk.images * -(-walk.height // panel.rows))
+            members.append(Member(walk, reads, panel.rows, panel_bytes, stored))
     return tuple(members)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from xdsl.dialects.builtin import f32
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import is_side_effect_free
@@ -106,7 +107,10 @@ def _panel_problem(type_: TensorType, seen: dict[tuple, object]) -> str:
         return f"{type_} cannot lie in panels"
     if panel.rows < 1 or panel.stride < panel.rows * width or panel.stride % 16:
         return f"{panel.rows} rows of {width} do not fit a stride of {panel.stride}, which must divide by 16"
-    if seen.setdefault(type_.shape[2:], panel) != panel:
+    if panel.pairs and (type_.element != f32 or type_.static_shape[1] % 2):
+        return f"{type_} cannot lie in pairs of channels"
+    sizes = panel.rows, panel.stride
+    if seen.setdefault(type_.shape[2:], sizes) != sizes:
         return f"images of {format_shape(type_.shape[2:])} have several panel layouts"
     return ""
 
@@ -114,7 +118,8 @@ def _panel_problem(type_: TensorType, seen: dict[tuple, object]) -> str:
 def _mixed(op: Operation, tensors: Iterable[TensorType]) -> str:
     layouts: dict[object, object] = {}
     for type_ in tensors:
-        if layouts.setdefault((type_.shape, type_.element), type_.panel) != type_.panel:
+        sizes = type_.panel and (type_.panel.rows, type_.panel.stride)
+        if layouts.setdefault((type_.shape, type_.element), sizes) != sizes:
             return f"{format_shape(type_.shape)} in panels and row-major"
     if isinstance(op, ConvOp) and type_of(op.lhs).panel and not type_of(op.result).panel:
         return f"{type_of(op.lhs)} to {type_of(op.result)}"

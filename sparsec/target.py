@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ import numpy as np
 from sparsec.chains import Chain, Walk
 
 if TYPE_CHECKING:
-    from xdsl.ir import Operation
+    from xdsl.ir import Operation, SSAValue
 
     from sparsec.formats import Format
     from sparsec.ir import PanelAttr
@@ -129,6 +129,10 @@ class Target(ABC):
     @abstractmethod
     def takes_panels(self, op: Operation) -> bool:
         """Whether the kernels of `op` read and write 4-D activations in panels (all operands and results agree)."""
+
+    def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
+        """Whether the chosen kernel of `op` runs with these of its images in pairs of channels of bf16."""
+        return False
 
     @abstractmethod
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:

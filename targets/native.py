@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from sparsec.chains import Walk
 from sparsec.errors import SparsecError, UsageError
@@ -16,7 +16,7 @@ from sparsec.targets.cost import CostModel, moved
 from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.table import candidates_of, family_of, ways_of
+from sparsec.targets.kernels.table import candidates_of, family_of, takes_pairs, ways_of
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
@@ -45,6 +45,9 @@ class NativeTarget(Target):
     def takes_panels(self, op: Operation) -> bool:
         family = family_of(op)
         return family is not None and family.takes_panels(op)
+
+    def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
+        return self.precision == "bf16" and takes_pairs(op, values)
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         return candidates_of(op, weights, self)

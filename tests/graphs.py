@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from xdsl.dialects import arith, math
@@ -49,7 +49,8 @@ Scalars = Callable[[Block, Sequence[SSAValue]], SSAValue]
 class FakeTarget(Target):
     """Panels for images of 4 pixels or more; CSR is cheaper than dense below a quarter of non-zeros.
 
-    Convolutions go through images panel by panel, and bytes beyond a cache of 16 KB are slow.
+    Convolutions go through images panel by panel, and bytes beyond a cache of 16 KB are slow. They take any of their
+    images in pairs, pools both or none.
     """
 
     name = "fake"
@@ -63,6 +64,9 @@ class FakeTarget(Target):
 
     def takes_panels(self, op: Operation) -> bool:
         return isinstance(op, ConvOp | PoolOp | MapOp | ConcatOp | SliceOp | ReduceOp | ResizeOp | GatherOp)
+
+    def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
+        return isinstance(op, ConvOp) or (isinstance(op, PoolOp) and len(values) == 2)
 
     def candidates(self, op: Operation, weights) -> list[Candidate]:
         if not isinstance(op, Contraction):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from op_runner import Case, Lower
 
+from sparsec.bf16 import as_f32, rounded
 from sparsec.interpreter import logical, physical
 from sparsec.ir import Panel, PanelAttr, type_of
 from sparsec.targets.isa import Isa, host_isas
@@ -27,6 +29,17 @@ def in_panels(case: Case) -> Case:
         type_ = type_of(value)
         if type_.rank == 4 and type_.dtype == np.float32 and value not in weights_of(case):
             value._type = type_.with_encoding(PanelAttr(panel(*type_.static_shape[2:])))
+    return case
+
+
+def in_pairs(case: Case) -> Case:
+    """The case with what is in panels in pairs of channels of bf16, and operands that bf16 holds."""
+    for value in [*case.op.operands, *case.op.results]:
+        if panel := type_of(value).panel:
+            value._type = type_of(value).with_encoding(PanelAttr(replace(panel, pairs=True)))
+    images = zip(case.op.operands, case.arrays, strict=True)
+    case.arrays = [as_f32(rounded(array)) if type_of(value).panel else array for value, array in images]
+    case.rtol, case.atol = 2**-8, 1e-5
     return case
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from sparsec.ir import Panel, TensorType
+from sparsec.bf16 import as_f32, as_pairs, rounded
+from sparsec.ir import Panel, PanelAttr, TensorType
 
 
 def physical(array: np.ndarray, type_: TensorType) -> np.ndarray:
     """The memory of `array` in the layout of `type_`, as a flat array; padding is NaN, so that its readers show."""
     if type_.panel is None:
         return array.astype(type_.dtype).ravel()
+    if type_.panel.pairs:
+        halves = [physical(as_f32(rounded(array[:, side::2])), _half(type_)) for side in (0, 1)]
+        return as_pairs(np.stack(halves, -1)).view(np.float32).ravel()
     n, c, h, w = array.shape
     panels, lanes = -(-h // type_.panel.rows), type_.panel.rows * w
     rows = np.full((n, c, panels * type_.panel.rows, w), np.nan, type_.dtype)
@@ -25,7 +31,18 @@ def logical(buffer: np.ndarray, type_: TensorType) -> np.ndarray:
     shape = type_.static_shape
     if type_.panel is None:
         return buffer.reshape(shape)
+    if type_.panel.pairs:
+        bits = np.ascontiguousarray(buffer).view(np.uint16).reshape(-1, 2)
+        halves = [logical(as_f32(np.ascontiguousarray(bits[:, side])), _half(type_)) for side in (0, 1)]
+        return np.stack(halves, 2).reshape(shape)
     return _from_panels(buffer, shape, type_.panel)
+
+
+def _half(type_: TensorType) -> TensorType:
+    """The even or the odd channels of a value in pairs, in panels of f32."""
+    n, c, h, w = type_.static_shape
+    assert type_.panel is not None, "only values in panels are in pairs"
+    return TensorType((n, c // 2, h, w), type_.element, PanelAttr(replace(type_.panel, pairs=False)))
 
 
 def _from_panels(buffer: np.ndarray, shape: tuple[int, ...], panel: Panel) -> np.ndarray:

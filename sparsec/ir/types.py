@@ -159,15 +159,18 @@ class Panel:
 
     Element (n, c, h, w) lies at ((n*T + h // rows)*C + c)*stride + (h % rows)*W + w, with T = ceil(H / rows) panels an
     image. Pixels are innermost and contiguous in a channel; positions from rows*W to stride are padding.
+
+    With `pairs`, f32 is kept as bf16: channels 2c (low) and 2c + 1 share 32 bits, and lie where a channel would.
     """
 
     rows: int
     stride: int
+    pairs: bool = False
 
 
 @irdl_attr_definition
 class PanelAttr(Data[Panel]):
-    """`#sp.panel<rows = 2, stride = 112>` on the type of an activation."""
+    """`#sp.panel<rows = 2, stride = 112>` on the type of an activation; in pairs, `#sp.panel<…, pairs>`."""
 
     name = "sp.panel"
 
@@ -181,11 +184,16 @@ class PanelAttr(Data[Panel]):
                 parser.parse_keyword(field)
                 parser.parse_punctuation("=")
                 sizes.append(parser.parse_integer(allow_negative=False, allow_boolean=False))
-            return Panel(*sizes)
+            pairs = parser.parse_optional_punctuation(",") is not None
+            if pairs:
+                parser.parse_keyword("pairs")
+            return Panel(sizes[0], sizes[1], pairs)
 
     def print_parameter(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
-            printer.print_string(f"rows = {self.data.rows}, stride = {self.data.stride}")
+            printer.print_string(
+                f"rows = {self.data.rows}, stride = {self.data.stride}{', pairs' if self.data.pairs else ''}"
+            )
 
 
 @irdl_attr_definition
@@ -230,11 +238,11 @@ class TensorType(ParametrizedAttribute, TypeAttribute):
 
     @property
     def physical_shape(self) -> tuple[Dim, ...]:
-        """The shape in memory: [N, T, C, stride] in panels, else the logical shape."""
+        """The shape in memory: [N, T, C, stride] in panels, with half the channels in pairs, else the logical shape."""
         if self.panel is None:
             return self.shape
         n, c, h, _ = self.shape
-        return n, ceildiv(h, self.panel.rows), c, self.panel.stride
+        return n, ceildiv(h, self.panel.rows), ceildiv(c, 2) if self.panel.pairs else c, self.panel.stride
 
     @property
     def nbytes(self) -> Dim:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sparsec.targets.builder import Builder, Value
 
 
@@ -39,15 +37,3 @@ def dot(b: Builder, x: Value, y: Value, sums: Value) -> Value:
 def widen(b: Builder, x: Value) -> tuple[Value, Value]:
     """The low and the high elements of pairs as f32."""
     return b.bitcast(x << 16, "f32"), b.bitcast(x & -0x10000, "f32")
-
-
-def rounded(array: np.ndarray) -> np.ndarray:
-    """f32 as the bits of bf16, rounded to nearest even; NaN stays NaN."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    near = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
-    return np.where(np.isnan(array), np.uint16(0x7FC0), near)
-
-
-def as_f32(bits: np.ndarray) -> np.ndarray:
-    """The values of bf16 bits."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparsec.ir import TensorType
 from sparsec.targets.builder import Index
@@ -22,13 +23,26 @@ class Planes:
     rows: int
     stride: int
 
+    pairs: ClassVar[bool] = False
+
     @classmethod
     def of(cls, type_: TensorType) -> Planes:
         """The planes of a 4-D value."""
         images, channels, height, width = type_.static_shape
         if type_.panel is None:
             return cls(images, channels, height, width, max(height, 1), height * width)
-        return cls(images, channels, height, width, type_.panel.rows, type_.panel.stride)
+        kind = PairedPlanes if type_.panel.pairs else cls
+        return kind(images, channels, height, width, type_.panel.rows, type_.panel.stride)
+
+    def kept(self, pairs: bool) -> Planes:
+        """The same panels in pairs, or not."""
+        kind = PairedPlanes if pairs else Planes
+        return kind(self.images, self.channels, self.height, self.width, self.rows, self.stride)
+
+    @property
+    def planes(self) -> int:
+        """Planes of one panel."""
+        return self.channels
 
     @property
     def panels(self) -> int:
@@ -38,7 +52,7 @@ class Planes:
     @property
     def panel_size(self) -> int:
         """Elements of one panel: all channels."""
-        return self.channels * self.stride
+        return self.planes * self.stride
 
     @property
     def image_size(self) -> int:
@@ -77,3 +91,14 @@ class Planes:
         if step % self.rows == 0:
             return self.fixed_row(other) - self.fixed_row(row)
         return (other - row) * self.width if self.panels == 1 else None
+
+
+@dataclass(frozen=True)
+class PairedPlanes(Planes):
+    """Two channels of bf16 in 32 bits: an even number of channels, in half as many planes. Elements are pairs."""
+
+    pairs: ClassVar[bool] = True
+
+    @property
+    def planes(self) -> int:
+        return self.channels // 2

@@ -222,7 +222,9 @@ def in_order(b: Builder, value: Value, lanes: Lanes) -> Value:
     """A sum of taps with its lanes in the order of the columns."""
     order = lanes.order(16 // elements.size(value.element))
     places = [order.index(lane) for lane in range(len(order))]
-    return value if places == sorted(order) else b.permute(value, places)
+    if places == sorted(order):
+        return value
+    return b.permute(value, [place + first for first in range(0, value.lanes or 1, len(order)) for place in places])
 
 
 def joined(b: Builder, parts: list[Value]) -> Value:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, cast
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from sparsec.target import Candidate
 from sparsec.targets.kernels import conv, linear, map, matmul, movement, resize
@@ -62,6 +62,12 @@ FAMILIES = cast(
 def family_of(op: Operation) -> Family | None:
     """The family that runs `op`, or None."""
     return next((family for family in FAMILIES if family.accepts(op)), None)
+
+
+def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
+    """Whether the chosen kernel of `op` runs with these of its images in pairs of channels of bf16, the others not."""
+    asked = getattr(family_of(op), "takes_pairs", None)
+    return asked is not None and asked(op, values)
 
 
 def candidates_of(op: Operation, weights: WeightStore, target: Any) -> Sequence[Candidate]:

@@ -14,7 +14,7 @@ from sparsec.ir.types import ELEMENTS, dtype_of, element_of
 
 DIMS = st.integers(0, 1000) | st.just(symbol("n")) | st.just(symbol("h") * 2 + 1)
 FORMATS = st.sampled_from([CSR, block(4, 1), block(2, 8), n_m(2, 4), k_blocked(64)])
-PANELS = st.builds(Panel, st.integers(1, 9), st.integers(1, 9))
+PANELS = st.builds(Panel, st.integers(1, 9), st.integers(1, 9), st.booleans())
 ENCODINGS = st.none() | st.builds(FormatAttr, FORMATS) | st.builds(PanelAttr, PANELS)
 TYPES = st.builds(TensorType, st.lists(DIMS, max_size=5), st.sampled_from(list(ELEMENTS.values())), ENCODINGS)
 

@@ -8,11 +8,11 @@ from kernel_runner import run_kernel, run_kernels
 from op_runner import Case, memory, sum_of
 from xdsl.dialects.builtin import StringAttr
 
+from sparsec.bf16 import as_f32, rounded
 from sparsec.ir import MatmulOp, type_of
 from sparsec.targets.isa import BF16_ISAS, ISAS, host_isas
 from sparsec.targets.kernels import linear
 from sparsec.targets.kernels.linear.bf16 import MOST_BYTES, TILED, LinearBf16
-from sparsec.targets.kernels.pairs import as_f32, rounded
 
 every_isa = pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
 RANDOM = np.random.default_rng(0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_runner import every_isa
-from layouts import check_pieces, in_panels, sample
+from layouts import check_pieces, in_pairs, in_panels, sample
 from op_runner import Case, check
 from xdsl.dialects.builtin import f32
 
 from sparsec.ir import ConvOp, type_of
 from sparsec.ir.scalar import region
+from sparsec.targets.isa import BF16_ISAS, ISAS
 from sparsec.targets.kernels.windows import depthwise
 
 WIDTHS = (1, 2, 3, 5, 7, 8, 9, 13, 14, 15, 16, 17, 28, 30, 33, 56, 112)
@@ -75,6 +76,23 @@ GROUPS = {"large": LARGE, "same": SAME, "halved": HALVED, "rectangles": RECTANGL
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
 def test_depthwise(group, isa):
     check(depthwise.lower, sample(group, isa), isa)
+
+
+PAIRS = [
+    *(case((1, 4, size, size)) for size in WIDTHS[::3]),
+    *(case((2, 6, size, size), strides=(2, 2)) for size in WIDTHS[::3]),
+    *(case((1, 38, height, width)) for height, width in ((1, 40), (40, 1), (20, 15), (5, 113))),
+    case((1, 4, 15, 17), k=(3, 5), pads=(1, 2, 1, 2), strides=(3, 3)),
+    case((1, 4, 15, 17), k=3, pads=(3, 0, 5, 9), strides=(1, 2)),
+    case((1, 4, 15, 17), k=3, pads=(4, 5, 4, 5), dilations=(4, 5)),
+]
+
+
+@pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
+def test_pairs(isa):
+    cases = [in_pairs(made) for made in sample(PAIRS, isa)]
+    assert all(depthwise.takes_pairs(made.op, (made.op.lhs, made.op.result)) for made in cases)
+    check(depthwise.lower, cases, isa)
 
 
 @pytest.mark.parametrize("size", [14, 56, 113])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_runner import every_isa
-from layouts import check_pieces, in_panels, sample
+from layouts import check_pieces, in_pairs, in_panels, sample
 from op_runner import Case, check
 
 from sparsec.ir import PoolOp
+from sparsec.targets.isa import BF16_ISAS, ISAS
 from sparsec.targets.kernels.windows import pool
 
 
@@ -64,6 +65,21 @@ def test_pool(kind, isa):
 def test_pool_element_types(isa):
     assert all(pool.accepts(case.op) for case in TYPES)
     check(pool.lower, sample(TYPES, isa), isa)
+
+
+PAIRS = [
+    case(kind, (images, 2 * channels, *size), **rest)
+    for kind in KINDS
+    for geometry in GEOMETRIES
+    for (images, channels, *size), rest in [(geometry["x"], {k: v for k, v in geometry.items() if k != "x"})]
+]
+
+
+@pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
+def test_pairs(isa):
+    taken = [made for made in PAIRS if pool.takes_pairs(made.op, (made.op.input, made.op.result))]
+    assert len(taken) > len(PAIRS) / 2
+    check(pool.lower, [in_pairs(made) for made in sample(taken, isa)], isa)
 
 
 def test_pool_in_pieces():

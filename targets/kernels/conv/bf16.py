@@ -95,7 +95,7 @@ class Bf16Conv(PairedConv):
                 self._strip(b, part, weights, strip, (block, outputs), STRIP)
         if rest := self.grid.columns - whole * STRIP:
             self._strip(b, part, weights, whole, (block, outputs), rest)
-        if self.epilogue.is_long and not self.grid.plain:
+        if part.output.revised and not self.grid.plain:
             self._revise(b, part.output, block * OUTPUTS, outputs)
 
     def _strip(self, b: Builder, part: Part, weights: Ref, strip: Index, rows: tuple[Index, int], columns: int) -> None:
@@ -106,13 +106,14 @@ class Bf16Conv(PairedConv):
             self._with_tiles(b, part.copy, weights, sums, strip, (height, columns // amx.PIXELS))
         else:
             self._with_vectors(b, part.copy + strip * STRIP, weights, sums, (height, columns // b.isa.lanes))
-        step = next(step for step in (4, 2, 1) if outputs % step == 0)
+        long = self.epilogue.is_long and not part.output.revised
+        step = next(step for step in ((2, 1) if long else (4, 2, 1)) if outputs % step == 0)
         with b.loop(0, outputs, step) as row:
             for place, column, tile in self._pieces(b, strip, columns):
                 some = [row + block * OUTPUTS + i for i in range(step)]
                 starts = [sums + ((row + i) * STRIP + place) for i in range(step)]
                 values = [b.vload(start, v * b.isa.lanes) for start in starts for v in range(tile.vectors)]
-                if self.epilogue.is_long and not self.grid.plain:
+                if part.output.revised and not self.grid.plain:
                     part.output.keep(values, tile, some, column)
                 else:
                     part.output.finish(values, tile, some, column, 0)
@@ -225,6 +226,8 @@ class Bf16Row(Row):
 
     sparse: ClassVar[bool] = False
     least: ClassVar[int] = OUTPUTS
+    reads_pairs: ClassVar[bool] = True
+    writes_pairs: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -111,6 +111,7 @@ class SparseBf16Row(Row):
 
     sparse: ClassVar[bool] = True
     least: ClassVar[int] = LEAST
+    reads_pairs: ClassVar[bool] = True
     space: ClassVar[Mapping[str, tuple[int, ...]]] = {"depth": (48, 80, 128), "columns": (64, 128, 208)}
 
     @property

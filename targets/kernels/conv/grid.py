@@ -34,6 +34,11 @@ class Grid:
     shape: ConvShape
     aligned: bool = True
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether there is no copy: the source lies in pairs, in panels that are those of the results."""
+        return self.shape.direct and self.shape.source.pairs and self.channels % (2 * STEP) == 0
+
     @cached_property
     def unfolded(self) -> bool:
         """Whether the taps of a kernel row are channels."""
@@ -85,6 +90,8 @@ class Grid:
     @property
     def plane(self) -> int:
         """Pairs from one plane to the next: an odd number of lines, to spread planes over all sets of the cache."""
+        if self.borrowed:
+            return self.shape.source.stride
         lines = -(-len(self.phases) * self.rows * self.pitch // LINE)
         return (lines + 1 - lines % 2) * LINE
 
@@ -96,7 +103,7 @@ class Grid:
     @property
     def size(self) -> int:
         """Pairs of the whole copy, with what the last runs read behind it."""
-        return self.groups * self.taps[1] * STEP * self.plane + 2 * LINE
+        return 0 if self.borrowed else self.groups * self.taps[1] * STEP * self.plane + 2 * LINE
 
     def run(self, group: Index, i: Index, j: Index) -> Index:
         """Where the runs of 16 planes under tap (i, j) begin."""
@@ -136,26 +143,30 @@ class Padding:
         grid, window = self.grid, self.grid.shape.window
         around = window.kernel != (1, 1) or any(window.pads)
         first = 0 if around else -(-grid.channels // 2)
-        if first < grid.groups * STEP:
+        if first < grid.groups * STEP and not grid.borrowed:
             self.b.memset(copy + first * grid.plane, 0, (grid.size - 2 * LINE - first * grid.plane) * 4)
 
-    def emit(self, source: Ref, copy: Ref, panel: Index) -> None:
-        """Copies what a panel of results needs; `source` is the image."""
+    def emit(self, source: Ref, copy: Ref, panel: Index) -> Ref:
+        """Copies what a panel of results needs; `source` is the image. Where its pairs now lie."""
         if self.grid.shape.direct:
-            self._whole(source + panel * self.grid.shape.source.panel_size, copy)
-            return
+            source = source + panel * self.grid.shape.source.panel_size
+            if self.grid.borrowed:
+                return source
+            self._whole(source, copy)
+            return copy
         for phase, remainder in enumerate(self.grid.phases):
             with self.b.loop(0, self.grid.rows) as row:
                 self._row(source, copy, (panel, row), phase, remainder)
+        return copy
 
     def _whole(self, source: Ref, copy: Ref) -> None:
         """A panel whose pixels are those of the results."""
         shape, grid, lanes = self.grid.shape, self.grid, self.b.isa.lanes
         full, odd = divmod(shape.channels, 2)
         with self.b.loop(0, full) as index:
-            low, target = source + index * (2 * shape.source.stride), copy + index * grid.plane
+            sides, target = self._sides(source, index), copy + index * grid.plane
             with self.b.loop(0, shape.source.stride, lanes) as at:
-                self._store((low, low + shape.source.stride), target, at, lanes)
+                self._store(sides, target, at, lanes)
         if odd:
             low, target = source + full * 2 * shape.source.stride, copy + full * grid.plane
             with self.b.loop(0, shape.source.stride, lanes) as at:
@@ -183,6 +194,21 @@ class Padding:
         rows = (shape.target.panels - 1) * shape.target.rows + self.grid.rows
         return row_exists(base, low, (rows - 1) * shape.window.strides[0] + low, shape.source.height)
 
+    def _sides(self, source: Ref | None, index: Index) -> tuple[Ref | None, Ref | None]:
+        """The planes of a pair of channels; where the source lies in pairs, they are one."""
+        if source is None:
+            return None, None
+        stride = self.grid.shape.source.stride
+        if self.grid.shape.source.pairs:
+            return source + index * stride, None
+        low = source + index * (2 * stride)
+        return low, low + stride
+
+    def _joined(self, low: Value, high: Value | None) -> Value:
+        """Pairs from what was loaded of the two sides."""
+        zero = self.b.constant(0.0, "f32", low.lanes)
+        return low if self.grid.shape.source.pairs else pair(self.b, low, zero if high is None else high)
+
     def _pairs(self, source: Ref | None, target: Ref) -> None:
         """One row in all planes."""
         grid, stride = self.grid, self.grid.shape.source.stride
@@ -191,8 +217,7 @@ class Padding:
             return
         full, odd = divmod(grid.channels, 2)
         with self.b.loop(0, full) as index:
-            low = None if source is None else source + index * (2 * stride)
-            self._copies(low, None if low is None else low + stride, target, index)
+            self._copies(*self._sides(source, index), target, index)
         if odd:
             self._copies(None if source is None else source + full * 2 * stride, None, target, full)
 
@@ -214,8 +239,8 @@ class Padding:
         lanes = b.isa.lanes
         vectors: list[Value] = []
         for at in range(0, width, lanes):
-            sides = [b.constant(0.0, "f32", lanes) if x is None else b.vload(x, at, width - at) for x in (low, high)]
-            vectors.append(b.constant(0, "i32", lanes) if low is None else pair(b, *sides))
+            sides = [None if x is None else b.vload(x, at, width - at) for x in (low, high)]
+            vectors.append(b.constant(0, "i32", lanes) if sides[0] is None else self._joined(sides[0], sides[1]))
         return vectors
 
     def _move(self, row: list[Value], offset: int, target: Ref) -> None:
@@ -281,6 +306,7 @@ class Padding:
         if refs == (None, None):
             b.vstore(b.constant(0, "i32", lanes), target, at, count)
             return
-        zero = b.constant(0.0, "f32", lanes)
-        low, high = (zero if r is None else b.vload_strided(r, at * step, step, count, lanes=lanes) for r in refs)
-        b.vstore(pair(b, low, high), target, at, count)
+        low, high = (None if r is None else b.vload_strided(r, at * step, step, count, lanes=lanes) for r in refs)
+        if low is None:
+            low = b.constant(0.0, "f32", lanes)
+        b.vstore(self._joined(low, high), target, at, count)

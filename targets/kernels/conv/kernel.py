@@ -308,19 +308,21 @@ class Output:
 
     def _epilogue(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> list[Value]:
         results: list[Value] = []
-        for index, row in enumerate(rows):
+        for index in range(len(rows)):
             extras = zip(self._extras, self.kernel.extras, strict=True)
-            columns = [self._extra(ref, extra, tile, row, column) for ref, extra in extras]
+            columns = [self._extra(ref, extra, tile, rows, index, column) for ref, extra in extras]
             for vector in range(tile.vectors):
                 arguments = [sums[index * tile.vectors + vector], *(values[vector] for values in columns)]
                 results += self.kernel.epilogue.emit(self.b, arguments)
         return results
 
-    def _extra(self, ref: Ref, extra: Extra, tile: Tile, row: Index, column: Index) -> list[Value]:
-        """What an operand of the epilogue gives each vector of a row."""
+    def _extra(
+        self, ref: Ref, extra: Extra, tile: Tile, rows: Sequence[Index], index: int, column: Index
+    ) -> list[Value]:
+        """What an operand of the epilogue gives each vector of rows[index]."""
         if extra.full:
-            return self._load(ref, tile, row, column)
-        return [self.b.load(ref, row * extra.channel)] * tile.vectors
+            return self._load(ref, tile, rows[index], column)
+        return [self.b.load(ref, rows[index] * extra.channel)] * tile.vectors
 
     def _load(self, ref: Ref, tile: Tile, row: Index, column: Index) -> list[Value]:
         return [self.b.vload(ref, offset, count) for offset, count in self._places(tile, row, column)]

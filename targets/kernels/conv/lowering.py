@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import ConvOp, WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
 from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
+from sparsec.targets.kernels.conv.grid import Grid
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
@@ -37,6 +38,16 @@ def accepts(op: Operation) -> bool:
 def takes_panels(op: Operation) -> bool:
     """These kernels read and write panels wherever they run at all."""
     return accepts(op)
+
+
+def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
+    """Whether the chosen kernel takes these, its source, its result or whole operands of the epilogue, in pairs."""
+    assert isinstance(op, ConvOp)
+    row, reads = _row(op), op.lhs in values
+    if reads and (not row.reads_pairs or Grid(ConvShape.of(op)).unfolded):
+        return False
+    others = {value for value in (*op.extras, op.result) if value in values}
+    return not others or row.writes_pairs
 
 
 def candidates(op: ConvOp, weights: WeightStore, target: Any) -> list[Candidate]:
@@ -66,8 +77,12 @@ def _ways(op: ConvOp, weights: WeightStore, target: Any, others: Iterable[Row]) 
 
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
+    return [call(op, weights, _row(op))]
+
+
+def _row(op: ConvOp) -> Row:
     chosen = op.attributes.get(KERNEL)
-    return [call(op, weights, row_named(chosen.data) if isinstance(chosen, StringAttr) else DENSE)]
+    return row_named(chosen.data) if isinstance(chosen, StringAttr) else DENSE
 
 
 def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:

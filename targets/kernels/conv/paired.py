@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from sparsec.bf16 import rounded
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.amx import CONFIG_BYTES
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
-from sparsec.targets.kernels.conv.shape import LINE, Tile
-from sparsec.targets.kernels.pairs import rounded
+from sparsec.targets.kernels.conv.shape import LINE, Extra, PairedExtra, Tile
+from sparsec.targets.kernels.pairs import pair, widen
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,18 @@ class PairedConv(ConvKernel):
         return CONFIG_BYTES + 4 * (_lines(self.grid.size) + self.sums)
 
     def emit(self, b: Builder) -> None:
-        arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
         shape, padding = self.shape, Padding(b, self.grid)
+        source, target = ("i32" if planes.pairs else "f32" for planes in (shape.source, shape.target))
+        arguments = [source, self.weight_element, *(extra.element for extra in self.extras), target]
         with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
             copy = (scratch + CONFIG_BYTES).view("i32")
             sums = (copy + _lines(self.grid.size)).view("f32")
             padding.clear(copy)
             with self.prepared(b, scratch), self._panels(b, begin, end) as (panel, low, high):
                 image, panel = divide(panel, shape.target.panels, shape.target.images)
-                output = Panel(b, self, extras, target, image, panel, 0)
-                padding.emit(source + shape.source.image(image), copy, panel)
-                self.compute(b, Part(copy, weights, sums, output, low, high))
+                output = Panel(b, self, extras, target, image, panel)
+                pairs = padding.emit(source + shape.source.image(image), copy, panel)
+                self.compute(b, Part(pairs, weights, sums, output, low, high))
 
     def multiply(self, b: Builder, work: Work) -> None:
         raise NotImplementedError("compute walks blocks of outputs and of K itself")
@@ -71,6 +73,8 @@ class PairedConv(ConvKernel):
     def copy_events(self, isa: Isa) -> dict[str, float]:
         """Rounding all panels."""
         shape, grid = self.shape, self.grid
+        if grid.borrowed:
+            return {}
         copied = shape.source.stride if shape.direct else shape.target.width
         rows = shape.panels * -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
         return {"bf16 row": rows, "bf16 pair": rows * -(-copied // isa.lanes)}
@@ -89,11 +93,50 @@ class Part:
 
 
 class Panel(Output):
-    """Results whose sums may be stored before the epilogue."""
+    """Results of one group; they, and operands of the epilogue, may lie in pairs. Then rows come two by two."""
+
+    def __init__(
+        self, b: Builder, kernel: ConvKernel, extras: Sequence[Ref], target: Ref, image: Index, panel: Index
+    ) -> None:
+        super().__init__(b, kernel, extras, target, image, panel, 0)
+        for index, extra in enumerate(kernel.extras):
+            if extra.full:
+                planes = kernel.shape.target.kept(isinstance(extra, PairedExtra))
+                self._extras[index] = extras[index] + (planes.image(image) + panel * planes.panel_size)
+
+    @property
+    def revised(self) -> bool:
+        """Whether a long epilogue goes over stored sums."""
+        paired = self.kernel.shape.target.pairs or any(isinstance(extra, PairedExtra) for extra in self.kernel.extras)
+        return self.kernel.epilogue.is_long and not paired
 
     def keep(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
         """Stores sums, for `revise` to finish."""
         self._store(sums, tile, rows, column)
+
+    def _conclude(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
+        if self.revised:
+            super()._conclude(sums, tile, rows, column)
+        else:
+            self._store(self._epilogue(sums, tile, rows, column), tile, rows, column)
+
+    def _extra(
+        self, ref: Ref, extra: Extra, tile: Tile, rows: Sequence[Index], index: int, column: Index
+    ) -> list[Value]:
+        if not isinstance(extra, PairedExtra):
+            return super()._extra(ref, extra, tile, rows, index, column)
+        first, side = index - index % 2, index % 2
+        return [widen(self.b, pairs)[side] for pairs in self._load(ref, tile, rows[first] // 2, column)]
+
+    def _store(self, values: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
+        if not self.kernel.shape.target.pairs:
+            super()._store(values, tile, rows, column)
+            return
+        count = tile.vectors
+        for index in range(0, len(rows), 2):
+            lows, highs = values[index * count :][:count], values[(index + 1) * count :][:count]
+            pairs = [pair(self.b, low, high) for low, high in zip(lows, highs, strict=True)]
+            super()._store(pairs, tile, [rows[index] // 2], column)
 
 
 def ordered(weight: np.ndarray, grid: Grid) -> np.ndarray:

@@ -29,6 +29,8 @@ class Row(ABC):
 
     sparse: ClassVar[bool]
     least: ClassVar[int]  # outputs of a part, which has runs or blocks of its own
+    reads_pairs: ClassVar[bool] = False  # of channels, where the source lies so
+    writes_pairs: ClassVar[bool] = False  # and reads operands of the epilogue that lie so
     space: ClassVar[Mapping[str, tuple[int, ...]]] = {}  # values of the fields that tuning tries
 
     @property
@@ -61,12 +63,12 @@ class Row(ABC):
         """Whether the kernel runs convolutions of this shape."""
         return True
 
-    def block(self, shape: ConvShape) -> int:
-        """Input channels in a block of K: about `depth` rows of B, in blocks as equal as they can be."""
     def suits(self, isa: Isa) -> bool:
         """Whether the kernel may be chosen for this ISA: it runs on all, but others may be made for some."""
         return True
 
+    def block(self, shape: ConvShape) -> int:
+        """Input channels in a block of K: about `depth` rows of B, in blocks as equal as they can be."""
         rows = self.depth if shape.direct else min(self.depth, PACKED_BYTES // (4 * shape.stride))
         most = max(1, rows // shape.taps)
         return -(-shape.channels // -(-shape.channels // most))

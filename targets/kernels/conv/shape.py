@@ -6,7 +6,7 @@ source itself where pixels agree (1x1, stride 1, same panels), else they are pac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
@@ -112,12 +112,21 @@ class Extra:
         """Raises ValueError for an operand that is neither a number, nor one per channel (and image), nor full."""
         type_, result = type_of(value), type_of(op.result)
         kind = element(type_.element)
-        if type_.shape == result.shape and type_.encoding == result.encoding:
-            return cls(kind, 0, 0, True)
+        if type_.shape == result.shape and _unpaired(type_) == _unpaired(result):
+            return PairedExtra("i32", 0, 0, True) if type_.panel and type_.panel.pairs else cls(kind, 0, 0, True)
         n, c, h, w = (1,) * (4 - type_.rank) + type_.static_shape
         if type_.panel is not None or (h, w) != (1, 1):
             raise ValueError(f"the epilogue of a convolution to {result} cannot read {type_}")
         return cls(kind, c if n > 1 else 0, 1 if c > 1 else 0, False)
+
+
+@dataclass(frozen=True)
+class PairedExtra(Extra):
+    """An operand that lies as the result does, or would without pairs, in pairs of channels."""
+
+
+def _unpaired(type_: TensorType) -> Panel | None:
+    return type_.panel and replace(type_.panel, pairs=False)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsec.bf16 import rounded
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.gemm import Rows
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.pairs import consecutive, dot, rounded
+from sparsec.targets.kernels.pairs import consecutive, dot
 
 PANEL, STEP = 32, 16  # outputs of a panel; pairs of a step along K
 TILED = 4  # tokens from which on a product of tiles beats vectors

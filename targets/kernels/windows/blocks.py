@@ -65,7 +65,7 @@ class Channel(ABC):
 
 
 class Block:
-    """Writes the code of one channel's block. `place` is the image, the block and the output channel.
+    """Writes the code of one channel's block. `place` is the image, the block and the output channel, or pair.
 
     Step j of a strip reads the source rows up to the last one of output row j's window, and stores that row.
     """
@@ -85,7 +85,7 @@ class Block:
         size = elements.size(kernel.element)
         self.slots = Slots.fit(b.isa.lanes * 4 // size, target.width, run.rows, 16 // size)
         self.reach = -(-run.rows // self.slots.count)
-        multiplier = target.channels // source.channels
+        multiplier = target.planes // source.planes
         self._source_start = source.image(self.image) + self.channel // multiplier * source.stride
         self._target_start = target.image(self.image) + self.channel * target.stride
         self._source_step = kernel.block * kernel.window.strides[0]
@@ -167,7 +167,7 @@ class Block:
     def _tap(self, strip: Strip, tap: int) -> Tap:
         """A column of the window in the rows of a strip."""
         window = self.kernel.window
-        return strip.tap(window.column(tap), window.column(0), self.kernel.fill)
+        return strip.tap(window.column(tap), window.column(0), self.kernel.stored_fill)
 
     def _rows_of(self, step: int) -> range:
         """The source rows that a step reads, and some that no window holds where the stride is larger than it."""

@@ -6,11 +6,11 @@ windows of stride 2 read their columns split into even and odd ones by one shuff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.arith import AddfOp
-from xdsl.ir import Operation, Region
+from xdsl.ir import Operation, Region, SSAValue
 
 from sparsec.ir import ConvOp, TensorType, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value
@@ -38,6 +38,16 @@ def accepts(op: Operation) -> bool:
 def takes_panels(op: Operation) -> bool:
     """Depthwise kernels read and write panels wherever they run at all."""
     return accepts(op)
+
+
+def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
+    """Source and result together, each channel from its own."""
+    assert isinstance(op, ConvOp)
+    (call,) = lower(op, WeightStore())
+    kernel = call.kernel
+    assert isinstance(kernel, Depthwise)
+    plain = not kernel.large and kernel.source.channels == kernel.target.channels
+    return set(values) == {op.lhs, op.result} and plain and all(extra.reach != "result" for extra in kernel.extras)
 
 
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
@@ -71,11 +81,12 @@ class Depthwise(WindowKernel):
 
     @property
     def name(self) -> str:
-        return f"dwconv_f32_{self.window}_{self.target.height}x{self.target.width}x{self.target.channels}"
+        kind = "bf16" if self.source.pairs else "f32"
+        return f"dwconv_{kind}_{self.window}_{self.target.height}x{self.target.width}x{self.target.channels}"
 
     @property
     def operands(self) -> list[str]:
-        return ["f32", "f32", *(extra.element for extra in self.extras), "f32"]
+        return [self.stored, "f32", *(extra.element for extra in self.extras), self.stored]
 
     @property
     def functions(self) -> int:  # type: ignore[override]

@@ -5,11 +5,11 @@ So a window of k × k costs 2 (k - 1) operations a result. Elements beyond the b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import PoolOp, type_of
 from sparsec.ir.ops import values
@@ -37,13 +37,22 @@ def takes_panels(op: Operation) -> bool:
     return accepts(op)
 
 
+def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
+    """Source and result together."""
+    assert isinstance(op, PoolOp)
+    return set(values) == {op.input, op.result} and not _kernel(op).large
+
+
 def lower(op: PoolOp, weights: WeightStore) -> list[Call]:
     """One call: source, result."""
+    return [Call(_kernel(op), (op.input, op.result), (1,))]
+
+
+def _kernel(op: PoolOp) -> Pool:
     x, y = type_of(op.input), type_of(op.result)
     pads = values(op.pads)
     counted = (pads[2], pads[3]) if op.count_pads else None
-    kernel = Pool(Planes.of(x), Planes.of(y), Window.of(op), element(x.element), op.kind.data, counted)
-    return [Call(kernel, (op.input, op.result), (1,))]
+    return Pool(Planes.of(x), Planes.of(y), Window.of(op), element(x.element), op.kind.data, counted)
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,11 @@ class Pool(WindowKernel):
     @property
     def name(self) -> str:
         shape = f"{self.target.height}x{self.target.width}x{self.target.channels}"
-        return f"{self.kind}pool_{self.element}_{self.window}_{shape}"
+        return f"{self.kind}pool_{'bf16' if self.source.pairs else self.element}_{self.window}_{shape}"
 
     @property
     def operands(self) -> list[str]:
-        return [self.element, self.element]
+        return [self.stored, self.stored]
 
     @property
     def fill(self) -> float:  # type: ignore[override]

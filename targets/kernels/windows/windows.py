@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
+from sparsec.bf16 import as_pairs
 from sparsec.chains import Walk
 from sparsec.ir import ConvOp, PoolOp, type_of
 from sparsec.ir.ops import values
@@ -23,6 +26,7 @@ from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.strips import Masks
 from sparsec.targets.kernels.windows.blocks import Block, Channel, Run
 from sparsec.targets.kernels.windows.large import LargeBlock
+from sparsec.targets.kernels.windows.paired import PairedChannel
 
 Pair = tuple[int, int]
 
@@ -85,9 +89,26 @@ class WindowKernel(Kernel):
     def operands(self) -> list[str]:
         """The element types of the arguments: the source first, the target last."""
 
+    @property
+    def stored(self) -> str:
+        """The element type in memory of source and target, which both lie in pairs or both do not."""
+        return "i32" if self.source.pairs else self.element
+
+    @property
+    def stored_fill(self) -> float:
+        """`fill` as an element in memory."""
+        return int(as_pairs(np.full(2, self.fill))[0]) if self.source.pairs else self.fill
+
     @abstractmethod
     def channel(self, b: Builder, arguments: Sequence[Ref], image: Index, channel: Index) -> Channel:
         """What combines the taps of one output channel."""
+
+    def combined(self, b: Builder, arguments: Sequence[Ref], image: Index, plane: Index) -> Channel:
+        """What combines the taps of one plane of the target: of a channel, or of a pair."""
+        if not self.source.pairs:
+            return self.channel(b, arguments, image, plane)
+        low, high = (self.channel(b, arguments, image, plane * 2 + side) for side in (0, 1))
+        return PairedChannel(b, low, high)
 
     def work(self, isa: Isa) -> dict[str, float]:
         planes, (kh, kw) = self.target.images * self.target.channels, self.window.kernel
@@ -125,14 +146,14 @@ class WindowKernel(Kernel):
 
     @property
     def width(self) -> int:
-        """Output channels of a chunk."""
+        """Output channels, or pairs of them, in a chunk."""
         read = self.block * self.window.strides[0] * self.source.width
-        return max(1, min(self.target.channels, ELEMENTS // max(read, self.block * self.target.width)))
+        return max(1, min(self.target.planes, ELEMENTS // max(read, self.block * self.target.width)))
 
     @property
     def groups(self) -> int:
         """Chunks of a block."""
-        return -(-self.target.channels // self.width)
+        return -(-self.target.planes // self.width)
 
     @property
     def chunks(self) -> int:
@@ -190,12 +211,12 @@ class WindowKernel(Kernel):
         image, block, group = place
         start = group * self.width
         stop = start + self.width
-        if self.target.channels % self.width:
-            stop = b.min(b.as_index(stop), b.constant(self.target.channels))
-        with b.loop(start, stop) as channel:
-            combine = self.channel(b, arguments, image, channel)
+        if self.target.planes % self.width:
+            stop = b.min(b.as_index(stop), b.constant(self.target.planes))
+        with b.loop(start, stop) as plane:
+            combine = self.combined(b, arguments, image, plane)
             block_type = LargeBlock if self.large else Block
-            block_type(b, masks, self, combine, (image, block, channel), run).emit(arguments[0], arguments[-1])
+            block_type(b, masks, self, combine, (image, block, plane), run).emit(arguments[0], arguments[-1])
 
 
 def _pair(sizes: Sequence[int]) -> Pair:
