@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zoo
+from forked import run_command
 from whole_models import write_model
 
 
@@ -35,23 +36,17 @@ Sparsec = Callable[..., Outcome]
 
 
 @pytest.fixture
-def sparsec(tmp_path: Path) -> Sparsec:
+def sparsec(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Sparsec:
     """Runs `sparsec WORDS…` in the test's folder. No outcome but an internal error's may mention a traceback."""
 
     def run(*words: object, code: int = 0, stdin: str = "", **environment: str) -> Outcome:
-        command = [sys.executable, "-m", "sparsec", *map(str, words)]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr or "--debug" in words, done.stderr
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        streams = tmp_path_factory.mktemp("streams")
+        (streams / "0").write_text(stdin)
+        ended = run_command([str(word) for word in words], tmp_path, streams, {**os.environ, **environment})
+        stdout, stderr = ((streams / name).read_text() for name in "12")
+        assert ended == code, f"{words}: {ended}\n{stdout}\n{stderr}"
+        assert "Traceback" not in stdout + stderr or "--debug" in words, stderr
+        return Outcome(code, stdout, stderr)
 
     return run
 
