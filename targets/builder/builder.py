@@ -105,6 +105,17 @@ class Builder(Memory):
         """
         llvm.InlineAsmOp(None, [], "", "~{memory}", has_side_effects=True)
 
+    def loaded(self, vectors: list[Value]) -> list[Value]:
+        """The vectors, all of which are there before one is used; only ARM's scheduler needs to be told."""
+        if not self.isa.lane_operands or len(vectors) < 2:
+            return vectors
+        kinds = [x.ir.type for x in vectors]
+        every = ir.Type.parse(f"!llvm.struct<({', '.join(map(str, kinds))})>")
+        same = ",".join(["=w"] * len(vectors) + [str(i) for i in range(len(vectors))])
+        passed = llvm.InlineAsmOp(every, [x.ir for x in vectors], "", same).res
+        parts = [llvm.extractvalue(kind, passed, [i]) for i, kind in enumerate(kinds)]
+        return [Value(self, part, x.element, x.lanes) for part, x in zip(parts, vectors, strict=True)]
+
     def _describe(self, function: func.FuncOp, alignments: Sequence[int], in_place: bool) -> None:
         unit = ir.UnitAttr.get()
         facts = ("llvm.nocapture",) if in_place else ("llvm.noalias", "llvm.nocapture")
