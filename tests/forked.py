@@ -15,7 +15,7 @@ _FORKS.set_forkserver_preload(["sparsec.cli.compile"])
 
 
 def run_command(words: list[str], folder: Path, streams: Path, environment: dict[str, str]) -> int | None:
-    """The exit code of `sparsec WORDS…` in `folder`; its stdin, stdout and stderr are the files 0, 1, 2 of `streams`."""
+    """The exit code of `sparsec WORDS…` in `folder`; stdin, stdout and stderr are the files 0, 1, 2 of `streams`."""
     process = _FORKS.Process(target=_command, args=(words, folder, streams, environment))
     process.start()
     process.join()

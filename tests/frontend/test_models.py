@@ -17,6 +17,7 @@ from sparsec.ir import type_of
 def reference(path: Path, inputs: dict[str, np.ndarray]) -> list:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # idle threads would spin while other tests want the cores
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return list(session.run(None, inputs))
 
