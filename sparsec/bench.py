@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 # A round in which an engine had the CPU for less than this share of its time is noise of the machine.
@@ -45,6 +45,12 @@ def measure(engines: Mapping[str, Callable[[], object]], seconds: float) -> list
         if min(shares) >= CPU_SHARE:
             quiet.append(list(walls))
     return [Measurement(name, times) for name, times in zip(engines, zip(*(quiet or rounds), strict=True), strict=True)]
+
+
+def on_device(runs: Sequence[tuple[float, float]]) -> Measurement:
+    """Runs elsewhere, each with its seconds by the clock and of CPU time, by the same rule of what counts."""
+    quiet = [wall for wall, cpu in runs if cpu >= CPU_SHARE * wall]
+    return Measurement("sparsec", tuple(quiet or [wall for wall, _ in runs]))
 
 
 def _once(run: Callable[[], object]) -> tuple[float, float]:

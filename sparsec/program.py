@@ -15,6 +15,7 @@ from sparsec.artifact import Artifact, read_artifact
 from sparsec.errors import TargetError, UsageError
 from sparsec.runners import NativeRunner, make_runner
 from sparsec.target import Port
+from sparsec.transport import Transport
 
 _ALIGNMENT = 64
 
@@ -33,9 +34,11 @@ def load(path: str | os.PathLike[str], threads: int = 0, isa: str | None = None)
 class Program:
     """A loaded artifact. Calls may come from several threads at once; each has its own workspace."""
 
-    def __init__(self, artifact: Artifact, threads: int = 0, isa: str | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, threads: int = 0, isa: str | None = None, transport: Transport | None = None
+    ) -> None:
         self._artifact = artifact
-        self._runner = make_runner(artifact, threads, isa)
+        self._runner = make_runner(artifact, threads, isa, transport)
         self.inputs: tuple[Port, ...] = artifact.inputs
         self.outputs: tuple[Port, ...] = artifact.outputs
 
@@ -67,9 +70,8 @@ class Program:
         An input is a NumPy array or any DLPack tensor in CPU memory, of exactly the port's dtype and shape: UsageError
         otherwise.
         """
-        inputs = [_checked(value, port) for value, port in zip(self._bind(arrays, named), self.inputs, strict=True)]
         outputs = tuple(_empty(port) for port in self.outputs)
-        self._runner.run(inputs, outputs)
+        self._runner.run(self._arrays(arrays, named), outputs)
         return outputs
 
     def run(self, /, **inputs: Any) -> dict[str, np.ndarray]:
@@ -80,10 +82,13 @@ class Program:
         """The steps of a run in order, each with its median seconds on one thread. TargetError off the host."""
         if not isinstance(self._runner, NativeRunner):
             raise TargetError(f"{self.path} does not run on this machine itself, so its steps cannot be timed")
-        arrays = [_checked(value, port) for value, port in zip(self._bind((), inputs), self.inputs, strict=True)]
-        times = self._runner.profile(arrays, [_empty(port) for port in self.outputs], repeats)
+        times = self._runner.profile(self._arrays((), inputs), [_empty(port) for port in self.outputs], repeats)
         names = [layer["step"] for layer in self.manifest["layers"]]
         return [(name, statistics.median(runs)) for name, runs in zip(names, times, strict=True)]
+
+    def time(self, seconds: float, **inputs: Any) -> list[tuple[float, float]]:
+        """Of the runs in `seconds` on a device: the time of each by the clock, and of CPU. TargetError elsewhere."""
+        return self._runner.time(self._arrays((), inputs), seconds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copy the artifact to `path` and its C header beside it."""
@@ -91,6 +96,10 @@ class Program:
         header = self.path.with_suffix(".h")
         if header.exists():
             _copy(header, Path(path).with_suffix(".h"))
+
+    def _arrays(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
+        """The inputs of a run, checked."""
+        return [_checked(value, port) for value, port in zip(self._bind(arrays, named), self.inputs, strict=True)]
 
     def _bind(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """One value for each input, in order."""

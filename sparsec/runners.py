@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 import weakref
@@ -20,6 +16,7 @@ import numpy as np
 
 from sparsec.artifact import Artifact
 from sparsec.errors import TargetError, UsageError
+from sparsec.transport import LocalTransport, Transport, emulator
 
 _BEST = -1
 
@@ -31,12 +28,21 @@ class Runner(ABC):
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Run on C-contiguous arrays of the artifact's dtypes and shapes. TargetError where the CPU does not fit."""
 
+    def time(self, inputs: Sequence[np.ndarray], seconds: float) -> list[tuple[float, float]]:
+        """Of the runs in `seconds`, after a warm-up: seconds by the clock, and of CPU time; where others keep time."""
+        raise TargetError("runs in this process are timed by whoever calls them")
 
-def make_runner(artifact: Artifact, threads: int, isa: str | None) -> Runner:
-    """The runner for the artifact's machine. `threads` 0 is the artifact's own number, `isa` None the best one."""
+
+def make_runner(artifact: Artifact, threads: int, isa: str | None, transport: Transport | None = None) -> Runner:
+    """The runner for the artifact's machine, or on the one behind `transport`.
+
+    `threads` 0 is the artifact's own number, `isa` None the best one.
+    """
     if threads < 0:
         raise UsageError(f"threads={threads}: give at least 1, or 0 for the number that the artifact was compiled for")
     index = _isa_index(artifact, isa)
+    if transport is not None:
+        return _device_runner(artifact, threads, index, transport)
     machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     if artifact.machine == "wasm32":
         from sparsec.wasm_runner import WasmRunner  # it is a Runner
@@ -45,10 +51,24 @@ def make_runner(artifact: Artifact, threads: int, isa: str | None) -> Runner:
     if (artifact.machine, artifact.system) == (machine, platform.system()):
         return NativeRunner(artifact, threads, index)
     if (artifact.machine, artifact.system) == ("aarch64", "Linux"):
-        return EmulatedRunner(artifact, threads, index)
+        return _emulated(artifact, threads, index)
     here = f"{machine} {platform.system()}"
     system = artifact.system.replace("Darwin", "macOS")
     raise TargetError(f"{artifact.path}: compiled for {artifact.machine} {system}, and this is {here}")
+
+
+def _device_runner(artifact: Artifact, threads: int, isa: int, transport: Transport) -> Runner:
+    from sparsec.devices import DeviceRunner  # only this runner needs what targets import
+
+    return DeviceRunner(artifact, transport, threads, isa)
+
+
+def _emulated(artifact: Artifact, threads: int, isa: int) -> Runner:
+    try:
+        transport = LocalTransport("qemu", artifact.machine, emulator())
+    except TargetError as error:
+        raise TargetError(f"{artifact.path}: {error}") from None
+    return _device_runner(artifact, threads, isa, transport)
 
 
 def _isa_index(artifact: Artifact, isa: str | None) -> int:
@@ -136,37 +156,3 @@ def _spelling(path: Path) -> str:
 
 def _pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-
-
-class EmulatedRunner(Runner):
-    """Runs an ARM artifact by runtime/driver.c under qemu, a process for each run; arrays pass through files."""
-
-    def __init__(self, artifact: Artifact, threads: int, isa: int) -> None:
-        emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-        if emulator is None:
-            raise TargetError(f"{artifact.path}: code for {artifact.machine}; to run it here install qemu-user-static")
-        from sparsec.targets.link import build_driver  # only this runner needs what targets import
-
-        self._folder = tempfile.TemporaryDirectory(prefix="sparsec-qemu-")
-        driver = build_driver(artifact.machine, Path(self._folder.name))
-        self._command = [emulator, str(driver), str(artifact.path), artifact.name]
-        self._options = [str(threads), str(isa)]
-
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            source, result = os.path.join(folder, "inputs"), os.path.join(folder, "outputs")
-            with open(source, "wb") as file:
-                for array in inputs:
-                    array.tofile(file)
-            command = [*self._command, source, result, *self._options]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
-            if done.returncode != 0:
-                raise TargetError(f"qemu: {done.stderr.strip() or f'ended with code {done.returncode}'}")
-            with open(result, "rb") as file:
-                for array in outputs:
-                    _bytes(array)[:] = np.fromfile(file, np.uint8, array.nbytes)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    """The memory of a C-contiguous array as bytes, not a copy."""
-    return array.reshape(-1).view(np.uint8)

@@ -155,7 +155,7 @@ def build_driver(machine: str, folder: Path) -> Path:
     """
     driver = folder / "driver"
     sources = (RUNTIME / "driver.c", RUNTIME / "loader.c")
-    zig("cc", "-target", f"{machine}-linux-musl", "-static", "-O2", "-Wall", *sources, "-o", driver)
+    zig("cc", "-target", f"{machine}-linux-musl", "-static", "-s", "-O2", "-Wall", *sources, "-o", driver)
     return driver
 
 

@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
 
-from sparsec.bench import Measurement, measure
+from sparsec.artifact import read_artifact
+from sparsec.bench import Measurement, measure, on_device
 from sparsec.cli import arrays, options
 from sparsec.compiler import Options, compile_file
 from sparsec.errors import TargetError, UsageError
-from sparsec.program import load
+from sparsec.program import Program
 from sparsec.targets.registry import parse_target
+from sparsec.transport import Transport, open_transport
 from sparsec.verify import onnxruntime_session
+
+_TARGETS = {"aarch64": "arm", "x86_64": "x86"}
 
 
 @click.command("bench")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--vs", type=click.Choice(["onnxruntime"]), help="Alternate with this engine and print the ratio.")
 @click.option("--model", type=click.Path(path_type=Path), help="The ONNX model of an artifact, for --vs.")
-@click.option("--target", default="host", show_default=True, help="Target, when FILE is a model.")
+@click.option("--target", help="Target, when FILE is a model; default: host, or what --device is.")
+@click.option(
+    "--device", metavar="ssh://USER@HOST[:PORT]", help="Measure there; needs only sshd. qemu[:CPU] emulates ARM."
+)
 @options.shape_options
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--time", "seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds in all.")
 @click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
 @options.as_json
-def command(file, vs, model, target, shapes, dims, threads, seconds, source, as_json) -> None:
+def command(file, vs, model, target, device, shapes, dims, threads, seconds, source, as_json) -> None:
     """Measure FILE, an artifact or an ONNX model: median, best and worst time of a run."""
-    with tempfile.TemporaryDirectory() as folder:
+    if vs and device:
+        raise UsageError("--vs runs on this machine, so that it says nothing about --device")
+    with tempfile.TemporaryDirectory() as folder, _transport(device) as transport:
         if file.suffix == ".onnx":
+            target = target or (_TARGETS.get(transport.machine, transport.machine) if transport else "host")
             model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
             file = Path(folder) / f"model.{parse_target(target).default_emit}"
             with options.progress() as progress:
                 compile_file(model, file, settings, progress)
-        program = load(file, threads)
+        program = Program(read_artifact(file), threads, transport=transport)
         inputs = arrays.inputs(program.inputs, source, seed=0)
+        if transport:
+            _report([on_device(program.time(seconds, **inputs))], as_json)
+            return
         engines = {"sparsec": lambda: program.run(**inputs)}
         if vs:
             engines[vs] = _peer(model, inputs, threads)
         _report(measure(engines, seconds), as_json)
+
+
+@contextmanager
+def _transport(device: str | None) -> Iterator[Transport | None]:
+    if device is None:
+        yield None
+        return
+    with closing(open_transport(device)) as transport:
+        yield transport
 
 
 def _peer(model: Path | None, inputs, threads: int):
@@ -49,10 +73,6 @@ def _peer(model: Path | None, inputs, threads: int):
     if session is None:
         raise TargetError("onnxruntime is not installed, or does not run this model: pip install onnxruntime")
     return lambda: session(inputs)
-
-
-def _summary(result: Measurement) -> dict[str, float]:
-    return {"median_ms": result.median * 1e3, "min_ms": min(result.times) * 1e3, "runs": len(result.times)}
 
 
 def _report(results: list[Measurement], as_json: bool) -> None:

@@ -1,5 +1,6 @@
-/* Maps a shared object of sparsec into a static program, as the ELF specification and AArch64's supplement say:
- * load segments, four kinds of relocation, no thread-local data, no constructors. libc is this program's own. */
+/* Maps a shared object of sparsec into a static program, as the ELF specification and its supplements for AArch64 and
+ * x86-64 say: load segments, four kinds of relocation, no thread-local data, no constructors. libc is this program's
+ * own. */
 #include "loader.h"
 
 #include <fcntl.h>
@@ -16,9 +17,27 @@
 static const struct {
     const char *name;
     void *address;
-} LIBC[] = {{"memcpy", memcpy},     {"memset", memset},           {"memmove", memmove},
-            {"syscall", syscall},   {"pthread_create", pthread_create},
+} LIBC[] = {{"memcpy", memcpy},       {"memset", memset},
+            {"memmove", memmove},     {"pthread_create", pthread_create},
             {"getauxval", getauxval}, {"pthread_join", pthread_join}};
+
+#if defined(__aarch64__)
+enum {
+    MACHINE = EM_AARCH64,
+    RELATIVE = R_AARCH64_RELATIVE,
+    ABSOLUTE = R_AARCH64_ABS64,
+    DATA = R_AARCH64_GLOB_DAT,
+    CALL = R_AARCH64_JUMP_SLOT
+};
+#elif defined(__x86_64__)
+enum {
+    MACHINE = EM_X86_64,
+    RELATIVE = R_X86_64_RELATIVE,
+    ABSOLUTE = R_X86_64_64,
+    DATA = R_X86_64_GLOB_DAT,
+    CALL = R_X86_64_JUMP_SLOT
+};
+#endif
 
 static void fail(const char *message, const char *detail) {
     fprintf(stderr, "%s: %s\n", message, detail);
@@ -101,10 +120,10 @@ static void relocate(const library *library) {
             char **where = (char **)(library->base + entry->r_offset);
             const Elf64_Sym *symbol = &library->symbols[ELF64_R_SYM(entry->r_info)];
             switch (ELF64_R_TYPE(entry->r_info)) {
-            case R_AARCH64_RELATIVE: *where = library->base + entry->r_addend; break;
-            case R_AARCH64_ABS64:
-            case R_AARCH64_GLOB_DAT:
-            case R_AARCH64_JUMP_SLOT: *where = resolve(library, symbol) + entry->r_addend; break;
+            case RELATIVE: *where = library->base + entry->r_addend; break;
+            case ABSOLUTE:
+            case DATA:
+            case CALL: *where = resolve(library, symbol) + entry->r_addend; break;
             default: fail("unknown relocation", library->names + symbol->st_name);
             }
         }
@@ -115,8 +134,8 @@ library load_library(const char *path) {
     size_t bytes;
     int file = open_file(path, &contents, &bytes);
     const Elf64_Ehdr *header = (const Elf64_Ehdr *)contents;
-    if (bytes < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_machine != EM_AARCH64)
-        fail("not a library for AArch64", path);
+    if (bytes < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_machine != MACHINE)
+        fail("not a library for this machine", path);
     const Elf64_Phdr *segment = (const Elf64_Phdr *)(contents + header->e_phoff);
     library library = {.base = map_segments(contents, file, path)};
     for (int i = 0; i < header->e_phnum; i++)

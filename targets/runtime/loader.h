@@ -1,4 +1,4 @@
-/* A loader of sparsec's ARM artifacts for static programs, which have no dlopen. */
+/* A loader of sparsec's artifacts for static programs, which have no dlopen. */
 #ifndef SPARSEC_LOADER_H
 #define SPARSEC_LOADER_H
 
