@@ -72,9 +72,10 @@ def link(
         layout = _link_modules(build, objects, isas, module)
         files = _split(weights, delivery, made, output.stem) if delivery.separate else []
         manifest = {**glue.manifest(plan, isas), "layout": layout, "weights_files": files}
+        manifest["parts"] = web.parts(plan, delivery.separate)
         append_section(module, "sparsec", zlib.compress(json.dumps(manifest).encode(), 9))
         append_section(module, "sparsec.host", json.dumps(_brief(manifest), separators=(",", ":")).encode())
-        web.write(plan, module, HEADER)
+        web.write(plan, module, manifest["parts"], HEADER)
         for file in sorted(made.iterdir(), key=lambda file: file == module):
             os.replace(file, output.parent / file.name)
 
@@ -115,7 +116,7 @@ def _compile_glue(plan: Plan, isa: Isa, folder: Path) -> list[Path]:
     """For size, as the time goes into kernels."""
     (folder / f"{plan.name}.h").write_text(glue.header(plan))
     (folder / "model.c").write_text(glue.source(plan, [isa], shared=False))
-    flags = ["-target", zig_target(isa), *CFLAGS, f"-I{folder}", "-Oz", "-mbulk-memory", "-fno-builtin"]
+    flags = ["-target", zig_target(isa), *CFLAGS, f"-I{folder}", "-fno-pic", "-Oz", "-mbulk-memory", "-fno-builtin"]
     flags += ["-matomics"] if plan.threads > 1 else []
     made = []
     for source in (folder / "model.c", RUNTIME / "wasm.c"):

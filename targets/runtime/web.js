@@ -11,8 +11,7 @@ const TYPES = {
   int16: Int16Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array,
 };
 const ABI = @abi@;
-const HEADER = @header@; // bytes before the weights in a file of weights
-const TEAM = 'sparsec-team'; // how a worker knows that it is one of ours
+const PARTS = '@parts@'; // what this file has beyond what every module needs
 
 // Node's own modules; an import of them would trouble bundlers for browsers.
 const node = globalThis.process?.getBuiltinModule;
@@ -29,7 +28,7 @@ export async function load(source = new URL('./@file@', import.meta.url), option
   if (memory.buffer.byteLength < pages * 65536) memory.grow(pages - memory.buffer.byteLength / 65536);
   const [code] = await Promise.all([
     chooseCode(module, manifest, options.isa),
-    fetchWeights(manifest, memory, options.weights ? locate(options.weights) : base, options),
+    manifest.weights_files.length > 0 && fetchWeights(manifest, memory, base, options),
   ]);
   const engine = code.module === module
     ? new Engine(manifest, memory, exports)
@@ -65,7 +64,7 @@ class Model {
   }
 
   close() {
-    this.#team?.stop();
+    this.#team?.stop(new Error(`${this.name} is closed`));
     this.#team = null;
     this.#engine = null;
   }
@@ -151,89 +150,14 @@ class Engine {
   }
 }
 
-// Workers that share the memory: the first one makes the runs, the others take a part of each step.
-class Team {
-  static async start(size, shared) {
-    const team = new Team();
-    team.size = size;
-    team.workers = Array.from({ length: size }, startWorker);
-    try {
-      await Promise.all(team.workers.map((worker, index) => worker.ask({ ...shared, index })));
-    } catch (error) {
-      team.stop();
-      throw error;
-    }
-    return team;
-  }
-
-  execute(repeats) {
-    return this.workers[0].ask({ repeats });
-  }
-
-  stop() {
-    for (const worker of this.workers) worker.stop();
-  }
-}
-
-// A worker that answers one message at a time. In Node it keeps the process alive only while it owes an answer.
-function startWorker() {
-  let owed = null;
-  const settle = (how, value) => {
-    worker.unref?.();
-    owed?.[how](value);
-    owed = null;
-  };
-  const answer = ({ result, error }) => (error ? settle('reject', new Error(error)) : settle('resolve', result));
-  const fail = (event) => settle('reject', new Error(`a worker failed: ${event.message ?? event}`));
-  const url = new URL('./@stem@.js', import.meta.url);
-  const worker = node
-    ? new (node('node:worker_threads').Worker)(url, { workerData: TEAM }).on('message', answer).on('error', fail)
-    : new Worker(new URL('./@stem@.js', import.meta.url), { type: 'module', name: TEAM });
-  if (!node) Object.assign(worker, { onmessage: (event) => answer(event.data), onerror: fail });
-  return {
-    ask: (message) => new Promise((resolve, reject) => {
-      owed = { resolve, reject };
-      worker.ref?.();
-      worker.postMessage(message);
-    }),
-    stop: () => {
-      settle('reject', new Error('the model was closed'));
-      worker.terminate();
-    },
-  };
-}
-
-// What a worker does: the first message makes it the leader or a member of the team, for good.
-function serve(reply) {
-  let engine = null;
-  return async (message) => {
-    try {
-      if (engine) return reply({ result: engine.execute(message.repeats) });
-      const { module, memory, manifest, index } = message;
-      const exports = await instantiateCode(module, memory);
-      if (index === 0) engine = new Engine(manifest, memory, exports);
-      else exports.__stack_pointer.value = manifest.layout.stacks[index - 1];
-      reply({});
-      if (index > 0) exports[`${manifest.name}_work`](index - 1);
-    } catch (error) {
-      reply({ error: String(error?.message ?? error) });
-    }
-  };
+// What an engine that refuses a module may lack.
+function lacking() {
+  if (!supports('wasm')) return '; this engine has no SIMD';
+  return supports('wasm-relaxed') ? '' : '; this engine has no relaxed SIMD: compile the model for --target wasm';
 }
 
 async function instantiateCode(module, memory) {
   return (await WebAssembly.instantiate(module, { env: { memory } })).exports;
-}
-
-// How many threads can run here, and a notice where that is one though the module could use more.
-function usableThreads(manifest, wanted = manifest.threads) {
-  const cpus = node ? node('node:os').availableParallelism() : navigator.hardwareConcurrency ?? 4;
-  if (wanted > 1 && globalThis.crossOriginIsolated === false) {
-    console.warn(`${manifest.name} runs on one thread, not ${manifest.threads}: this page is not cross-origin isolated. `
-      + 'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.');
-    return 1;
-  }
-  return Math.max(1, Math.min(wanted, manifest.threads, cpus));
 }
 
 // A module compiled, and the URL beside which its weights lie.
@@ -252,16 +176,15 @@ async function compile(source) {
       : WebAssembly.compile(await response.arrayBuffer()));
     return { module, base: url ?? new URL(response.url || base) };
   } catch (error) {
-    if (!(error instanceof WebAssembly.CompileError) || supports('wasm-relaxed')) throw error;
-    const lacks = supports('wasm') ? 'relaxed SIMD; compile the model for --target wasm' : 'SIMD';
-    throw new WebAssembly.CompileError(`${error.message} (this engine has no ${lacks})`);
+    if (error instanceof WebAssembly.CompileError) error.message += lacking();
+    throw error;
   }
 }
 
 // The code for the first ISA of the module that this engine has, or for the one that is `wanted`.
 async function chooseCode(module, { isas, name }, wanted) {
   const isa = wanted ?? isas.find(supports);
-  if (!isas.includes(isa)) throw new RangeError(`${name} has no code for ${quoted(String(isa))}, but for ${isas.join(', ')}`);
+  if (!isas.includes(isa)) throw new RangeError(`${name} has code for ${isas.join(' and ')} only${isa ? '' : lacking()}`);
   if (isa === isas.at(-1)) return { isa, module };
   const [bytes] = WebAssembly.Module.customSections(module, `sparsec.${isa}`);
   return { isa, module: await WebAssembly.compile(bytes) };
@@ -280,70 +203,10 @@ function readManifest(module) {
   const [section] = WebAssembly.Module.customSections(module, 'sparsec.host');
   if (!section) throw new Error('not a module that sparsec compiled');
   const manifest = JSON.parse(new TextDecoder().decode(section));
-  if (manifest.abi !== ABI) throw new Error(`${manifest.name} and this file come from different versions of sparsec`);
-  return manifest;
-}
-
-// Streams the files of weights into memory, from the browser's cache where they are in it.
-async function fetchWeights({ weights_files: files, layout }, memory, base, { cache = true, onProgress }) {
-  const total = files.reduce((sum, file) => sum + file.bytes, 0);
-  let [start, loaded] = [layout.weights, 0];
-  await Promise.all(files.map(async (file) => {
-    const target = new Uint8Array(memory.buffer, start, file.bytes);
-    start += file.bytes;
-    const url = new URL(file.name, base);
-    await fill(target, file, await openWeights(url, file, cache), url, (bytes) => {
-      loaded += bytes;
-      onProgress?.({ loaded, total });
-    });
-  }));
-}
-
-// A file of weights, piece by piece. Browsers have caches only on https and localhost, and may refuse to fill them.
-async function openWeights(url, file, cache) {
-  if (isFile(url)) return node('node:fs').createReadStream(url, { highWaterMark: 1 << 20 });
-  const store = cache && url.protocol.startsWith('http') && (await globalThis.caches?.open('sparsec').catch(() => null));
-  if (!store) return pieces(good(await fetch(url), url));
-  const name = `${url.origin}${url.pathname}?`;
-  const found = await store.match(name + file.digest);
-  if (found) return pieces(found);
-  for (const old of await store.keys()) if (old.url.startsWith(name)) await store.delete(old);
-  // The HTTP cache may hold this file of an older compilation: ask whether it is current.
-  const response = good(await fetch(url, { cache: 'no-cache' }), url);
-  store.put(name + file.digest, response.clone()).catch(() => {});
-  return pieces(response);
-}
-
-async function* pieces(response) {
-  const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
-}
-
-// Copies the weights to `target` as they come, and sees by the header that they belong to the module.
-async function fill(target, file, source, url, onBytes) {
-  const header = new Uint8Array(HEADER);
-  let position = -HEADER;
-  for await (let piece of source) {
-    if (position < 0) {
-      const start = piece.subarray(0, -position);
-      header.set(start, HEADER + position);
-      position += start.length;
-      piece = piece.subarray(start.length);
-      if (position === 0 && !belongs(header, file.digest)) {
-        throw new Error(`${url} belongs to another compilation of the model; copy all files of one compilation`);
-      }
-    }
-    if (position + piece.length > file.bytes) throw new Error(`${url} is longer than its ${file.bytes} bytes of weights`);
-    if (position >= 0) target.set(piece, position);
-    position += piece.length;
-    onBytes(piece.length);
+  if (manifest.abi !== ABI || manifest.parts !== PARTS) {
+    throw new Error(`${manifest.name} was compiled by another sparsec or with other options than this file: use its own`);
   }
-  if (position !== file.bytes) throw new Error(`${url}: ${Math.max(0, position)} bytes of weights, not ${file.bytes}`);
-}
-
-function belongs(header, digest) {
-  const found = Array.from(header.subarray(8, 24), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return String.fromCharCode(...header.subarray(0, 7)) === 'sparsec' && found === digest;
+  return manifest;
 }
 
 function locate(source) {
@@ -382,12 +245,4 @@ function size(port) {
 
 function quoted(name) {
   return JSON.stringify(name);
-}
-
-if (node) {
-  const { parentPort, workerData } = node('node:worker_threads');
-  if (workerData === TEAM) parentPort.on('message', serve((answer) => parentPort.postMessage(answer)));
-} else if (globalThis.WorkerGlobalScope && globalThis.name === TEAM) {
-  const answer = serve((message) => globalThis.postMessage(message));
-  globalThis.onmessage = (event) => answer(event.data);
 }

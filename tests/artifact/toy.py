@@ -63,9 +63,9 @@ def toy_weights(folder: Path, scale: np.ndarray = SCALE) -> Path:
 
 
 def build(folder: Path, target: str = "x86", emit: str | None = None, **options) -> Path:
-    """Link the toy model for `target` in `folder`; `options` are those of `toy_plan`, and `delivery`."""
-    delivery = options.pop("delivery", Delivery())
-    isas, plan = ISAS[target], toy_plan(**options)
+    """Link the toy model for `target` in `folder`; `options` are those of `toy_plan`, `delivery` and `isas`."""
+    delivery, isas = options.pop("delivery", Delivery()), options.pop("isas", ISAS[target])
+    plan = toy_plan(**options)
     if target == "wasm" and plan.threads > 1:
         isas = tuple(refine(isa, features=("+atomics",)) for isa in isas)
     objects = toy_objects(folder / "kernels", isas, plan.inputs[0].shape)
