@@ -88,8 +88,8 @@ AVX512 = Isa(
 )
 AVX2 = Isa("avx2", _LINUX_X86, "x86-64-v3", "", 8, 16, masked_memory=True, gather=True)
 NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
-# V8 and SpiderMonkey have the 16 xmm registers of x86 for wasm and keep a few as temporaries: 13 stay without spills.
-WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 13, fma=False, half=False, index_bits=32)
+# Of the 16 xmm registers of x86, V8 and SpiderMonkey keep the last to themselves.
+WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 15, fma=False, half=False, index_bits=32)
 WASM_RELAXED = replace(WASM, name="wasm-relaxed", features=f"{_WASM_FEATURES},+relaxed-simd", fma=True)
 
 # Refinements that only artifacts of bf16 precision carry; all of AVX-512's code runs on them.

@@ -114,7 +114,12 @@ class Memory(Conversion):
         return self._loaded(llvm.intr_masked_gather(kind, pointers, mask.ir, [zero], size), ref.element, lanes)
 
     def prefetch(self, ref: Ref, offset: Index = 0, *, locality: int = 3, write: bool = False) -> None:
-        """Asks for the cache line of an element, which need not exist; locality 3 keeps it in all caches, 0 in none."""
+        """Asks for the cache line of an element, which need not exist; locality 3 keeps it in all caches, 0 in none.
+
+        WebAssembly has no such instruction, and addresses that nobody uses would only cost additions in loops.
+        """
+        if self.isa.wasm:
+            return
         llvm.intr_prefetch(ref.address(offset), int(write), locality, 1)
 
     def memcpy(self, target: Ref, source: Ref, nbytes: Index) -> None:

@@ -8,7 +8,7 @@ from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.sparse import SparseRow
+from sparsec.targets.kernels.conv.sparse import DeepRow, SparseRow
 from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
 from sparsec.targets.kernels.conv.winograd_strided import StridedWinogradRow
@@ -30,13 +30,16 @@ ARM: tuple[Row, ...] = (LaneDenseRow(128), QuadRow(128, 64), QuadRow(256, 32), Q
 ARM_ROWS: dict[str, Row] = {row.name: row for row in ARM}
 """Rows that only ARM gets (`Row.suits`)."""
 
+WASM_ROWS: dict[str, Row] = {row.name: row for row in (DeepRow(256, 36),)}
+"""Rows that only WebAssembly gets."""
+
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""
 
 
 def rows_of(precision: str) -> dict[str, Row]:
     """The rows whose products are at least of this precision."""
-    return {**ROWS, **ARM_ROWS, **(BF16_ROWS if precision == "bf16" else {})}
+    return {**ROWS, **ARM_ROWS, **WASM_ROWS, **(BF16_ROWS if precision == "bf16" else {})}
 
 
 @cache
@@ -58,6 +61,7 @@ __all__ = [
     "ROWS",
     "SPARSE",
     "TAPS",
+    "WASM_ROWS",
     "WINOGRAD",
     "row_named",
     "rows_of",

@@ -102,7 +102,7 @@ class Products:
 
 def widest(isa: Isa) -> int:
     """Most vectors in a row of a register tile."""
-    return {32: 4, 16: 2}.get(isa.registers, 1)
+    return 4 if isa.registers >= 32 else 2
 
 
 def tallest(isa: Isa, vectors: int) -> int:
