@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from whole_models import write_model
 
@@ -21,6 +22,22 @@ def test_makes_a_library_and_a_header(sparsec, model: Path, files) -> None:
     assert files() == ["m.h", "m.onnx", "m.so"]
     sparsec("compile", "m.onnx", "-o", "new/folder/n.so")
     assert files() == ["m.h", "m.onnx", "m.so", "new", "new/folder", "new/folder/n.h", "new/folder/n.so"]
+
+
+@pytest.mark.parametrize("name", ["twice", ""])
+def test_nodes_of_one_name_are_told_apart(sparsec, tmp_path: Path, name: str) -> None:
+    text = "g (float[1,4,8,8] x) => (float[1,6,8,8] y) { a = Conv(x, v) b = Softmax<axis=1>(a) y = Conv(b, w) }"
+    weights = {"v": np.ones((5, 4, 1, 1), np.float32), "w": np.ones((6, 5, 1, 1), np.float32)}
+    path = write_model(tmp_path / "n.onnx", text, weights)
+    loaded = onnx.load(path)
+    for node in loaded.graph.node:
+        node.name = name
+    onnx.save(loaded, path)
+    sparsec("compile", path, "-o", "n.so")
+    layers = sparsec("explain", "n.so", "--json").json
+    assert len({layer["node"] for layer in layers}) == len(layers)
+    shapes = [layer["shapes"] for layer in layers if "shapes" in layer]
+    assert len(set(shapes)) == len(shapes) == 2
 
 
 def test_json(sparsec, model: Path, tmp_path: Path) -> None:
@@ -68,11 +85,34 @@ def test_emit(sparsec, model: Path, tmp_path: Path, emit: str, name: str, conten
     assert content in (tmp_path / name).read_bytes()
 
 
-def test_wasm(sparsec, model: Path, tmp_path: Path) -> None:
+def test_wasm(sparsec, model: Path, tmp_path: Path, files) -> None:
     sparsec("compile", "m.onnx", "--target", "wasm", "--verify")
     assert (tmp_path / "m.wasm").read_bytes().startswith(b"\0asm")
+    assert files() == ["m.d.ts", "m.js", "m.onnx", "m.wasm"]
+    assert "from './m.js'" in (tmp_path / "m.js").read_text()
     sparsec("compile", "m.onnx", "--target", "wasm", "--emit", "asm")
-    assert "f32x4.mul" in (tmp_path / "m.s").read_text()
+    assert "f32x4.relaxed_madd" in (tmp_path / "m.s").read_text()
+
+
+def test_wasm_with_weights_beside_it(sparsec, model: Path, tmp_path: Path, files) -> None:
+    sparsec("compile", "m.onnx", "--target", "wasm", "--weights", "separate", "--verify")
+    assert files() == ["m.bin", "m.d.ts", "m.js", "m.onnx", "m.wasm"]
+    sparsec("compile", "m.onnx", "--target", "wasm", "--weights-limit", "1K", "-o", "n.wasm")
+    assert 0 < (tmp_path / "n.bin").stat().st_size <= 1000
+
+
+def test_wasm_for_workers(sparsec, model: Path) -> None:
+    done = sparsec("compile", "m.onnx", "--target", "wasm+threads", "--threads", "4", "--verify", "--json")
+    assert done.json["manifest"]["threads"] == 4
+    assert done.json["manifest"]["isas"] == ["wasm-relaxed", "wasm"]
+
+
+def test_scripts_of_others_are_not_overwritten(sparsec, model: Path, tmp_path: Path, files) -> None:
+    (tmp_path / "m.js").write_text("mine")
+    before = files()
+    done = sparsec("compile", "m.onnx", "--target", "wasm", code=2)
+    assert "m.js would be overwritten, and sparsec did not write it" in done.stderr
+    assert ((tmp_path / "m.js").read_text(), files()) == ("mine", before)
 
 
 def test_object_links_into_a_program(sparsec, model: Path, tmp_path: Path) -> None:
@@ -87,6 +127,14 @@ def test_object_links_into_a_program(sparsec, model: Path, tmp_path: Path) -> No
         (["--emit", "wasm"], 2, "--emit wasm is not for host"),
         (["--emit", "so", "--target", "wasm"], 2, "--emit so is not for wasm"),
         (["--emit", "exe"], 2, "exe"),
+        (["--target", "wasm", "--threads", "2"], 2, "--target wasm+threads"),
+        (["--target", "wasm+threads"], 2, "needs --threads N"),
+        (["--target", "wasm+simd256"], 2, "of features only"),
+        (["--target", "wasm", "-o", "m.js"], 2, "should end in .wasm"),
+        (["--target", "wasm", "-o", "m'.wasm"], 2, "use letters, digits"),
+        (["--weights", "separate"], 2, "from WebAssembly only, not from host"),
+        (["--target", "wasm", "--weights-limit", "1"], 2, "should look like 25M"),
+        (["--target", "wasm", "--weights", "inside", "--weights-limit", "25M"], 2, "--weights separate"),
         (["--emit", "asm", "--verify"], 2, "makes none that runs"),
         (["--target", "riscv"], 2, "no target called 'riscv'"),
         (["--target", "x86:pentium9"], 2, "pentium9"),
