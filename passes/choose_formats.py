@@ -4,21 +4,24 @@
                                %y = sp.conv(%x, %w) {kernel = "spmm_f32_csr_…"}
 
 With `formats=dense` only kernels of dense weights count, with `formats=sparse` the others come first. Why a layer got
-its kernel, and what the alternatives would cost, is kept as a `Decision` (what `sparsec explain` prints).
+its kernel, and what the alternatives would cost, is kept as a `Decision` (what `sparsec explain` prints), by the name
+of its node: ops that share one, or have none, get numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation
 
 from sparsec.errors import UnsupportedModel
 from sparsec.ir import Contraction, FormatAttr, MatmulOp, RelayoutOp, ReshapeOp, SpOp, WeightOp, node_name, type_of
-from sparsec.ir.ops import KERNEL
+from sparsec.ir.ops import KERNEL, NODE
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.passes.base import Pass, constant
@@ -50,6 +53,7 @@ class Decision:
     seconds: float
     reason: str
     alternatives: tuple[Alternative, ...]
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class ChooseFormats(Pass):
 
     def apply(self, model: Model, target: Target | None) -> list[Decision]:
         assert target is not None, "choosing formats needs a target"
+        _name_apart(op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReturnOp))
         decisions: list[Decision] = []
         unsupported: list[Operation] = []
         for op in list(model.main.body.block.ops):
@@ -78,6 +83,18 @@ class ChooseFormats(Pass):
             lines = "\n".join(f"  {node_name(op)}: {op.name} {_shapes(op)}" for op in unsupported)
             raise UnsupportedModel(f"{target.name} has no kernel for {len(unsupported)} ops of {model.name}:\n{lines}")
         return decisions
+
+
+def _name_apart(ops: Iterable[Operation]) -> None:
+    """Gives ops whose nodes have the same name, or none, names of their own: decisions and profiles go by them."""
+    taken: set[str] = set()
+    for op in ops:
+        name = node_name(op)
+        numbered = (f"{name}#{number}" for number in count(2))
+        own = name if name not in taken else next(other for other in numbered if other not in taken)
+        taken.add(own)
+        if own != name:
+            op.attributes[NODE] = StringAttr(own)
 
 
 def _is_dense(candidate: Candidate) -> bool:
@@ -109,6 +126,7 @@ def _decide(op: Contraction, chosen: Candidate, candidates: Sequence[Candidate],
         chosen.seconds,
         _reason(chosen, candidates),
         alternatives,
+        chosen.measured,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from sparsec.ir import Contraction, node_name, print_module
 from sparsec.ir.dims import symbols
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
-from sparsec.passes import pipeline, run_pipeline
+from sparsec.passes import Passed, pipeline, run_pipeline
 from sparsec.program import load
 from sparsec.schedule import Schedule, schedule
 from sparsec.target import Port, Step
@@ -79,10 +80,12 @@ class Result:
         layers = flat(self.manifest["layers"])
         sparse = sum(layer["format"] != "dense" for layer in layers if layer.get("format"))
         rounding = sum("_bf16_" in layer.get("row", "") for layer in layers)
-        precision = f", {rounding} round products to bf16" if self.manifest["precision"] == "bf16" else ""
+        notes = f", {rounding} round products to bf16" if self.manifest["precision"] == "bf16" else ""
+        if self.manifest["tuned"] is not None:
+            notes += f", {self.manifest['tuned']} chosen by measured times"
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
         lines = [
-            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights{precision}; "
+            f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights{notes}; "
             f"weights {weights:.1f} MB, arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
         ]
         lines += [f"verified {c.output}: error {c.error:.1e} from {c.reference}" for c in self.comparisons]
@@ -129,6 +132,7 @@ def compile_file(
     passed = run_pipeline(
         model, pipeline(formats=options.formats, threads=options.threads, chains=options.chains), target
     )
+    _warn_of_idle_times(target.measured, passed)
 
     with (
         tempfile.TemporaryDirectory(dir=_existing_folder(output), prefix=".sparsec-") as folder,
@@ -194,11 +198,21 @@ def target_of(options: Options) -> NativeTarget:
     elif options.weights == "separate":
         raise UsageError(f"weights are separate from WebAssembly only, not from {target.name}")
     if options.tuned is not None:
-        if not options.tuned.is_file():
+        if not options.tuned.exists():
             raise UsageError(f"{options.tuned}: no such file; `sparsec tune` writes it")
         target.measured = Measured(options.tuned, target.isas[0])
         target.measured.warn_of_damage()
     return target
+
+
+def _warn_of_idle_times(measured: Measured | None, passed: Passed) -> None:
+    """Tells on stderr where a file of measured times chose nothing."""
+    if measured is not None and not any(decision.measured for decision in passed.decisions):
+        print(
+            f"sparsec: warning: {measured.path}: no time in it is of this model's kernels, on this CPU and with this "
+            "sparsec: nothing is tuned",
+            file=sys.stderr,
+        )
 
 
 def import_model(path: Path, options: Options) -> Model:
@@ -270,6 +284,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         "precision": target.precision,
         "isas": [isa.name for isa in target.isas],
         "threads": scheduled.plan.threads,
+        "tuned": None if target.measured is None else sum(decision.measured for decision in passed.decisions),
         "arena_bytes": scheduled.plan.arena_bytes,
         "arena_lower_bound_bytes": passed.memory.lower_bound_bytes,
         "layers": layers,

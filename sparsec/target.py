@@ -100,13 +100,14 @@ class Plan:
 class Candidate:
     """One way to run an op: a row of the kernel table with the weight format it reads and its time.
 
-    `seconds` is the time on one core, predicted or measured. `reason` says why it is cheap or dear, for `explain`.
+    `seconds` is the time on one core, predicted or `measured`. `reason` says why it is cheap or dear, for `explain`.
     """
 
     row: str
     format: Format | None
     seconds: float
     reason: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True)

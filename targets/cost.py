@@ -84,8 +84,19 @@ def calibrated(isa: Isa) -> CostModel:
 
     print(f"sparsec: measuring what {isa.name} code costs on this CPU, once", file=sys.stderr, flush=True)
     model = calibrate(isa, host_caches()).model
-    save(isa, key, model)
+    if save(isa, key, model) is None:
+        _warn_of_folder(_cache_folder())
     return model
+
+
+@cache
+def _warn_of_folder(folder: Path) -> None:
+    """Tells once a process that measured costs cannot be kept."""
+    print(
+        f"sparsec: warning: {folder} cannot be written, so each run measures these costs anew: "
+        "XDG_CACHE_HOME can name another folder",
+        file=sys.stderr,
+    )
 
 
 def save(isa: Isa, key: str, model: CostModel) -> Path | None:

@@ -1,11 +1,12 @@
 """Measured times of kernels on this machine, which `compile --tuned` prefers to predictions: lines of JSON in a file.
 
     {"kernel": "spmm_f32_csr_n96k128_1f2e…", "row": "spmm_f32_csr_n96k128", "weights": "9c1d…", "cpu": "…", "isa": "…",
-     "sparsec": "0.1.0", "where": "alone", "seconds": 0.000123}
+     "sparsec": "0.1.0", "code": "07ab…", "where": "alone", "seconds": 0.000123}
 
-A kernel's symbol stands for its whole specification; a sparse kernel's time also depends on where the non-zeros are,
-which `weights` is a digest of. A line is written at once and never changed, so that whoever is interrupted loses
-nothing, and several processes and models may share a file. Of two lines about the same, the last counts.
+A kernel's symbol stands for its whole specification, `code` for the sources that make machine code of it; a sparse
+kernel's time also depends on where the non-zeros are, which `weights` is a digest of. A line is written at once and
+never changed, so that whoever is interrupted loses nothing, and several processes and models may share a file. Of two
+lines about the same, the last counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -46,11 +48,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Time:
-    """The best time of a kernel; None seconds where it failed, for the reason `error`."""
+    """The best time of a kernel; None seconds where it failed, for the reason `error`.
+
+    A failure that is `passing`, such as no answer in time, may not come again: tuning measures the kernel anew.
+    """
 
     seconds: float | None
     where: Where
     error: str = ""
+    passing: bool = False
 
 
 class Measured:
@@ -59,6 +65,7 @@ class Measured:
     def __init__(self, path: Path, isa: Isa) -> None:
         self.path, self.damaged, self._isa = path, 0, isa
         self._context = {"cpu": cpu_name(), "isa": f"{isa.name} {isa.cpu} {isa.features}", "sparsec": __version__}
+        self._context["code"] = code_digest()
         self._times: dict[tuple[Key, Where], Time] = {}
         self._rows: dict[Key, str] = {}
         self.rows: set[str] = set()
@@ -80,7 +87,9 @@ class Measured:
 
     def add(self, key: Key, row: str, time: Time) -> None:
         """Appends a line, whole or not at all. Raises OSError where the file cannot be written."""
-        found = {"seconds": time.seconds} if time.seconds is not None else {"error": time.error}
+        found: dict[str, Any] = {"seconds": time.seconds}
+        if time.seconds is None:
+            found = {"error": time.error, "passing": time.passing}
         entry = {
             "kernel": key.kernel,
             "row": row,
@@ -123,7 +132,7 @@ class Measured:
             if any(entry[name] != value for name, value in self._context.items()):
                 return
             seconds = None if entry.get("error") else _positive(entry["seconds"])
-            time = Time(seconds, entry["where"], entry.get("error", ""))
+            time = Time(seconds, entry["where"], entry.get("error", ""), entry.get("passing", False))
             self._keep(Key(entry["kernel"], entry["weights"]), entry["row"], time)
         except (ValueError, KeyError, TypeError):
             self.damaged += 1
@@ -139,6 +148,16 @@ def _positive(seconds: Any) -> float:
     if not isinstance(seconds, float) or not 0 < seconds < math.inf:
         raise ValueError(f"{seconds} is no time")
     return seconds
+
+
+@cache
+def code_digest() -> str:
+    """Names the sources that make machine code of kernels: what was measured of others does not hold."""
+    folder, found = Path(__file__).parent, sha256()
+    names = [path for part in ("builder", "kernels", "vector_math") for path in (folder / part).rglob("*.py")]
+    for path in sorted([folder / "codegen.py", folder / "isa.py", *names]):
+        found.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def pattern_digest(weight: np.ndarray) -> str:

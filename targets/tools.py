@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from sparsec.errors import SparsecError, TargetError
 from sparsec.targets.isa import Isa
 
 RUNTIME = Path(__file__).parent / "runtime"
+
+PATIENCE = 5.0  # seconds of silence; linking takes less than one
 
 # No sanitizers and no stack protector: both need a runtime library. Atomics inline, for the same reason.
 CFLAGS = ("-std=gnu17", "-O2", "-g0", "-Wall", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections")
@@ -26,8 +30,20 @@ def zig_target(isa: Isa) -> str:
 
 
 def zig(*arguments: str | Path) -> str:
-    """Run a tool of the ziglang package (`cc`, `clang`, `ld.lld`, `wasm-ld`) and return what it printed."""
-    return run(_zig(), *arguments)
+    """Run a tool of the ziglang package (`cc`, `clang`, `ld.lld`, `wasm-ld`) and return what it printed.
+
+    The first program or library that `cc` links for a target makes zig compile a C library: then stderr tells why
+    nothing happens.
+    """
+    links = arguments[0] == "cc" and "-c" not in arguments
+    note = threading.Timer(PATIENCE, print, ("sparsec: zig builds a C library for this target, once: a minute or two",))
+    note.kwargs = {"file": sys.stderr, "flush": True}
+    if links:
+        note.start()
+    try:
+        return run(_zig(), *arguments)
+    finally:
+        note.cancel()
 
 
 @cache

@@ -15,7 +15,6 @@ from sparsec.ir import WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
-from sparsec.passes.plan_memory import MemoryPlan
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Packed
 from sparsec.targets.kernels.region import element
@@ -44,8 +43,8 @@ class Network:
     def __init__(self, path: Path, options: Options) -> None:
         self.target: NativeTarget = target_of(options)
         self.model: Model = import_model(path, options)
-        passed = run_pipeline(self.model, pipeline(formats=options.formats), self.target)
-        self._memory: MemoryPlan = passed.memory
+        passes = pipeline(formats=options.formats, threads=options.threads, chains=options.chains)
+        run_pipeline(self.model, passes, self.target)
         self.layers = self._layers()
 
     def _layers(self) -> list[Layer]:
@@ -90,7 +89,9 @@ class Network:
             return argument.build()
         if isinstance(argument.owner, WeightOp):
             return np.ascontiguousarray(self.model.weights[argument.owner.key])
-        return Activation(element(type_of(argument).element), self._memory.buffer(argument).nbytes)
+        nbytes = type_of(argument).nbytes
+        assert isinstance(nbytes, int), "sizes are fixed"
+        return Activation(element(type_of(argument).element), nbytes)
 
 
 def _different(ways: list[Way], default: str) -> list[Way]:

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from sparsec.errors import TargetError
-from sparsec.tune.trial import READY, MeasurementFailed, Trial
+from sparsec.tune.trial import READY, MeasurementFailed, OutOfTime, Trial
 
 START = 60.0  # seconds for the worker to start
 LIMIT = 30.0  # seconds for one candidate, code generation included
@@ -33,7 +33,7 @@ class LocalMeasurer:
             connection.send(trial)
             if not connection.poll(self._limit):
                 self.close()
-                raise MeasurementFailed(f"no answer in {self._limit:g} s")
+                raise OutOfTime(f"no answer in {self._limit:g} s")
             answer = connection.recv()
         except (EOFError, OSError):
             raise MeasurementFailed(self._buried()) from None

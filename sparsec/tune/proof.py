@@ -1,7 +1,8 @@
 """Whether kernels that were faster alone are so in the whole model, and the whole with them.
 
 Two artifacts run in turn: one with the cost model's choice, one with the measured one. Where a layer is not faster in
-its place, the cache is told, and the layer goes back to the default; if the whole is slower, all layers do.
+its place, the cache is told, and the layer goes back to the default; if the whole is slower, all layers do. Layers are
+compared as steps of their own, so that each is timed; the whole is compared as it will be compiled, in chains.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsec import verify
-from sparsec.bench import measure
+from sparsec.bench import Measurement, measure
 from sparsec.compiler import Options, compile_file
 from sparsec.program import Program, load
 from sparsec.targets.kernels.ways import Way
@@ -41,24 +42,18 @@ class Proof:
 
     def settle(self, outcome: Outcome) -> None:
         """Fills in what the whole model says; the cache then holds only choices that pay."""
-        default = self._compiled("default", None)
+        default = self._compiled("default", None, chains=False)
         # What an earlier proof found in models must not keep kernels from theirs that were measured since.
         alone = self._folder / "alone.jsonl"
         self._measured.write_alone(alone)
-        tuned = self._compiled("tuned", alone if alone.exists() else None)
+        tuned = self._compiled("tuned", alone if alone.exists() else None, chains=False)
         inputs = verify.random_inputs(default.inputs)
-        tolerance = verify.tolerance(self._options.precision)
-        verify.check(verify.compare(tuned.run(**inputs), default.run(**inputs), "the default kernels", tolerance))
+        self._check(tuned, default, inputs)
         changed = self._changed(default, tuned)
-        if not changed:
+        kept = self._compare_steps(default, tuned, inputs, changed) if changed else []
+        if not kept:
             return
-        kept = self._compare_steps(default, tuned, inputs, changed)
-        if len(kept) < len(changed):
-            tuned = self._compiled("kept", self._measured.path)
-        self._progress("compare the whole models", 0, 0)
-        ours, theirs = measure(
-            {"tuned": lambda: tuned.run(**inputs), "default": lambda: default.run(**inputs)}, SECONDS
-        )
+        ours, theirs = self._compare_whole(inputs)
         outcome.default_ms, outcome.tuned_ms = theirs.median * 1e3, ours.median * 1e3
         outcome.ratio = ours.speedup_over(theirs)
         if outcome.ratio < 1:
@@ -68,11 +63,25 @@ class Proof:
             return
         outcome.overrides = [self._override(*change) for change in kept]
 
-    def _compiled(self, name: str, cache: Path | None) -> Program:
-        """The model with the choice that `cache` asks for, each layer a step, so that it can be timed."""
+    def _compiled(self, name: str, cache: Path | None, chains: bool) -> Program:
+        """The model with the choice that `cache` asks for; without `chains` each layer is a step, and can be timed."""
         output = self._folder / f"{name}.so"
-        settings = replace(self._options, tuned=cache, verify=None, emit=None, chains=False)
+        settings = replace(self._options, tuned=cache, verify=None, emit=None, chains=chains)
         return load(compile_file(self._model, output, settings, self._progress).output)
+
+    def _check(self, tuned: Program, default: Program, inputs: dict) -> None:
+        """AccuracyError where the two differ."""
+        tolerance = verify.tolerance(self._options.precision)
+        verify.check(verify.compare(tuned.run(**inputs), default.run(**inputs), "the default kernels", tolerance))
+
+    def _compare_whole(self, inputs: dict) -> list[Measurement]:
+        """The times of the model as `compile --tuned` makes it, and as it is by default."""
+        chains = self._options.chains
+        default = self._compiled("whole_default", None, chains)
+        tuned = self._compiled("whole_tuned", self._measured.path, chains)
+        self._check(tuned, default, inputs)
+        self._progress("compare the whole models", 0, 0)
+        return measure({"tuned": lambda: tuned.run(**inputs), "default": lambda: default.run(**inputs)}, SECONDS)
 
     def _changed(self, default: Program, tuned: Program) -> list[tuple[Search, Way, Way]]:
         """The layers whose kernels differ, with the kernels before and after."""

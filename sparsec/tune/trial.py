@@ -49,6 +49,10 @@ class MeasurementFailed(Exception):
     """A candidate crashed, hung, or could not be built. Others can still be measured."""
 
 
+class OutOfTime(MeasurementFailed):
+    """No answer in time: the candidate hangs, or the machine was busy, so that another try may succeed."""
+
+
 class Measurer(Protocol):
     """Something that runs kernels: a process of this machine, or a device elsewhere."""
 

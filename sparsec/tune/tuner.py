@@ -16,7 +16,7 @@ from sparsec.tune.layers import Network
 from sparsec.tune.outcome import Outcome
 from sparsec.tune.proof import Proof
 from sparsec.tune.search import Search, check_installed
-from sparsec.tune.trial import MeasurementFailed, Measurer
+from sparsec.tune.trial import MeasurementFailed, Measurer, OutOfTime
 
 Progress = Callable[[str, int, int], None]
 
@@ -43,18 +43,22 @@ def tune(
     measured.warn_of_damage()
     searches = [Search(layer) for layer in network.layers]
     outcome = Outcome(cache, len(searches))
-    outcome.known = sum(_recall(search, measured) for search in searches)
+    outcome.known = sum(_recall(search, measured, outcome.failed) for search in searches)
     _measure(network, searches, measured, measurer, seconds, outcome, progress)
     with tempfile.TemporaryDirectory(prefix="sparsec-tune-") as folder:
         Proof(model, options, measured, searches, Path(folder), progress).settle(outcome)
     return outcome
 
 
-def _recall(search: Search, measured: Measured) -> int:
-    """Tells a search what the cache knows; how much that was."""
+def _recall(search: Search, measured: Measured, failed: list[str]) -> int:
+    """Tells a search what the cache knows; how much that was. What may succeed now is left to be measured again."""
     for way in search.layer.ways.values():
-        if (found := measured.alone(way.key)) is not None:
-            search.tell(way, found.seconds)
+        found = measured.alone(way.key)
+        if found is None or found.passing:
+            continue
+        if found.seconds is None:
+            failed.append(f"{way.row} for {search.layer.nodes[0]}: {found.error}, in an earlier run")
+        search.tell(way, found.seconds)
     return len(search.known)
 
 
@@ -76,7 +80,7 @@ def _measure(
         try:
             result = Time(measurer.seconds(network.trial(search.layer, way)), "alone")
         except MeasurementFailed as error:
-            result = Time(None, "alone", str(error))
+            result = Time(None, "alone", str(error), isinstance(error, OutOfTime))
             outcome.failed.append(f"{way.row} for {search.layer.nodes[0]}: {error}")
         measured.add(way.key, way.row, result)
         search.tell(way, result.seconds)

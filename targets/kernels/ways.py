@@ -64,4 +64,4 @@ def candidates(ways: Iterable[Way], target: Any) -> list[Candidate]:
 def _measured(way: Way, time: Time) -> tuple[int, Candidate]:
     assert time.seconds is not None, "failed ways are no candidates"
     rank, reason = (0, "measured in a model") if time.where == "model" else (1, "measured alone")
-    return rank, Candidate(way.row, way.format, time.seconds, reason)
+    return rank, Candidate(way.row, way.format, time.seconds, reason, measured=True)

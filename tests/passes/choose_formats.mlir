@@ -18,4 +18,4 @@ func.func @main(%x: !sp.tensor<[4, 64], f32>) -> !sp.tensor<[4, 64], f32> {
 // CHECK:      "sp.weight"() <{ref = @v}> : () -> !sp.tensor<[64, 64], f32>
 // CHECK:      "sp.weight"() <{ref = @w}> : () -> !sp.tensor<[64, 64], f32, #sp.format<"d0: dense, d1: compressed">>
 // CHECK:      {kernel = "spmm_f32_csr"}
-// CHECK:      {kernel = "gemm_f32_dense"}
+// CHECK:      {node = "sp.matmul#2", kernel = "gemm_f32_dense"}

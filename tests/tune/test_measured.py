@@ -53,12 +53,20 @@ def test_a_copy_without_times_in_models(file, tmp_path):
     assert copy.time(failed) == Time(None, "model", "slower")
 
 
-def test_failures_are_kept(file):
-    Measured(file, AVX512).add(KEY, "gemm", Time(None, "alone", "crashed (SIGSEGV)"))
-    assert Measured(file, AVX512).time(KEY) == Time(None, "alone", "crashed (SIGSEGV)")
+@pytest.mark.parametrize("passing", [False, True])
+def test_failures_are_kept(file, passing):
+    failure = Time(None, "alone", "crashed (SIGSEGV)", passing)
+    Measured(file, AVX512).add(KEY, "gemm", failure)
+    assert Measured(file, AVX512).time(KEY) == failure
 
 
-@pytest.mark.parametrize("other", ["isa", "cpu", "sparsec"])
+def test_times_of_other_code_do_not_count(file, monkeypatch):
+    Measured(file, AVX512).add(KEY, "gemm", Time(1e-3, "alone"))
+    monkeypatch.setattr("sparsec.targets.measured.code_digest", lambda: "of another kernel")
+    assert Measured(file, AVX512).time(KEY) is None
+
+
+@pytest.mark.parametrize("other", ["isa", "cpu", "sparsec", "code"])
 def test_times_of_other_machines_do_not_count(file, other):
     Measured(file, AVX512).add(KEY, "gemm", Time(1e-3, "alone"))
     entry = json.loads(file.read_text())

@@ -21,7 +21,7 @@ from sparsec.targets.measured import Measured, Time
 from sparsec.tune import Trial, proof, tune
 from sparsec.tune.layers import Network
 from sparsec.tune.search import Search
-from sparsec.tune.trial import MeasurementFailed
+from sparsec.tune.trial import MeasurementFailed, OutOfTime
 
 pytestmark = pytest.mark.skipif(not host_isas(), reason="no x86 to tune on")
 
@@ -41,13 +41,14 @@ class Oracle:
 
     def __init__(self, fast: str = "", failing: str = "none", interrupt: int | None = None) -> None:
         self.fast, self.failing, self.left, self.asked = fast, failing, interrupt, []
+        self.failure = MeasurementFailed("crashed (SIGSEGV)")
 
     def seconds(self, trial: Trial) -> float:
         if self.left == len(self.asked):
             raise KeyboardInterrupt
         self.asked.append(trial.kernel.symbol)
         if self.failing in trial.kernel.name:
-            raise MeasurementFailed("crashed (SIGSEGV)")
+            raise self.failure
         return 1e-6 if trial.kernel.name == self.fast else 1e-3
 
 
@@ -88,6 +89,67 @@ def test_what_is_known_is_not_measured_again(model, tmp_path):
     assert outcome.known == 7
     assert not set(first.asked) & set(second.asked)
     assert tune(model, Options(), cache, 60, Oracle(interrupt=0)).measured == 0
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_a_timeout_is_told_and_measured_again(model, tmp_path):
+    cache, busy, second = tmp_path / "c.jsonl", Oracle(failing="spmm"), Oracle()
+    busy.failure = OutOfTime("no answer in 30 s")
+    failed = tune(model, Options(), cache, 60, busy).failed
+    outcome = tune(model, Options(), cache, 60, second)
+    assert outcome.measured == len(failed) == len(second.asked) > 0
+    assert not outcome.failed
+    assert tune(model, Options(), cache, 60, Oracle(interrupt=0)).measured == 0
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_crashes_of_earlier_runs_are_told(model, tmp_path):
+    cache = tmp_path / "c.jsonl"
+    first = tune(model, Options(), cache, 60, Oracle(failing="spmm")).failed
+    again = tune(model, Options(), cache, 60, Oracle(interrupt=0))
+    assert again.measured == 0
+    assert sorted(again.failed) == sorted(f"{failure}, in an earlier run" for failure in first)
+
+
+def test_the_whole_is_compared_in_chains(model, tmp_path, monkeypatch):
+    """As compile --tuned makes it; layers are compared as steps of their own."""
+    made = {}
+
+    def compiled(path, output, options, progress):
+        made[output.stem] = options.chains, options.tuned is not None
+        return compile_file(path, output, options, progress)
+
+    row = other_row(model)
+    monkeypatch.setattr(proof, "compile_file", compiled)
+    monkeypatch.setattr(proof, "_profile", _profile_with(row, 0.5))
+    monkeypatch.setattr(proof, "measure", lambda engines, seconds: _measurements(1.0, 2.0))
+    tune(model, Options(), tmp_path / "c.jsonl", 60, Oracle(fast=row))
+    assert made == {
+        "default": (False, False),
+        "tuned": (False, True),
+        "whole_default": (True, False),
+        "whole_tuned": (True, True),
+    }
+
+
+@pytest.mark.usefixtures("no_proof")
+def test_a_file_without_times_for_the_model_is_told(model, tmp_path, capsys):
+    cache = tmp_path / "c.jsonl"
+    cache.touch()
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert "nothing is tuned" in capsys.readouterr().err
+    assert result.manifest["tuned"] == 0
+    tune(model, Options(), cache, 60, Oracle())
+    result = compile_file(model, tmp_path / "m.so", Options(tuned=cache))
+    assert "nothing is tuned" not in capsys.readouterr().err
+    assert result.manifest["tuned"] == 2
+    assert "2 chosen by measured times" in result.describe()
+    assert compile_file(model, tmp_path / "m.so").manifest["tuned"] is None
+
+
+def test_a_folder_is_no_file_of_times(model, tmp_path):
+    with pytest.raises(UsageError, match="is a folder; name the file"):
+        compile_file(model, tmp_path / "m.so", Options(tuned=tmp_path))
 
 
 @pytest.mark.usefixtures("no_proof")
