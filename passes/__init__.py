@@ -23,6 +23,7 @@ from sparsec.passes.fuse_epilogues import FuseEpilogues
 from sparsec.passes.fuse_maps import FuseMaps
 from sparsec.passes.legalize_spatial import LegalizeSpatial
 from sparsec.passes.merge_equal import MergeEqual
+from sparsec.passes.place_parts import PlaceParts
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
 from sparsec.passes.simplify_movement import SimplifyMovement
 from sparsec.passes.store_pairs import StorePairs
@@ -41,6 +42,7 @@ PASSES: tuple[type[Pass], ...] = (
     AssignLayouts,
     ChooseFormats,
     StorePairs,
+    PlaceParts,
     ChainLayers,
     PlanMemory,
 )
@@ -71,6 +73,7 @@ def pipeline(
         AssignLayouts(),
         ChooseFormats(formats),
         StorePairs(),
+        PlaceParts(),
         *([ChainLayers(threads)] if chains else []),
         PlanMemory(),
     ]

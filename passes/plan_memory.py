@@ -7,7 +7,7 @@
 A value lives from the op that makes it to its last reader; the members of a chain (see chain_layers) run at the same
 time, and what only they read lies in windows, outside the arena. A reshape is its input under another name. What the
 function returns is written to the caller's buffer directly. A map may write over an input of its own type that dies
-there.
+there. Values that lie inside others (see place_parts) share their buffer, which lives as long as any of them.
 
 Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
 values in some order, each in the smallest gap that fits between those that live at the same time; the best of several
@@ -29,6 +29,7 @@ from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
 from sparsec.ir.ops import CHAIN, WINDOW, integer, ints
 from sparsec.model import Model
 from sparsec.passes.base import Pass
+from sparsec.passes.place_parts import home
 from sparsec.target import Buffer, Target
 
 ALIGNMENT = 64
@@ -79,6 +80,14 @@ def root(value: SSAValue) -> SSAValue:
     return value
 
 
+def holder(value: SSAValue) -> tuple[SSAValue, int]:
+    """The value in whose memory `value` lies, and how many bytes behind its begin."""
+    value, offset = root(value), 0
+    while (found := home(value)) is not None:
+        value, offset = root(found[0]), offset + found[1]
+    return value, offset
+
+
 def chain_of(op: Operation) -> int | None:
     """The number of the chain that an op is a member of."""
     return op.attributes[CHAIN].value.data if CHAIN in op.attributes else None  # type: ignore[attr-defined]
@@ -105,6 +114,7 @@ class _Planner:
         self._ops = [op for op in self._main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp)]
         self._buffers: dict[SSAValue, Buffer] = {}
         self._lives: dict[SSAValue, Live] = {}
+        self._parts: dict[SSAValue, tuple[SSAValue, int]] = {}
         self._place_ports()
         self._find_lives()
         if in_place:
@@ -117,6 +127,8 @@ class _Planner:
         places = {id(live): offset for live, offset in zip(lives, offsets, strict=True)}
         for value, live in self._lives.items():
             self._buffers[value] = Buffer("arena", 0, places[id(live)], _nbytes(value))
+        for value, (whole, offset) in self._parts.items():
+            self._buffers[value] = Buffer("arena", 0, self._buffers[whole].offset + offset, _nbytes(value))
         for op in self._main.body.block.ops:
             if isinstance(op, ReshapeOp) and root(op.input) in self._buffers:
                 self._buffers[op.result] = self._buffers[root(op.input)]
@@ -133,13 +145,17 @@ class _Planner:
         for index, op in enumerate(self._ops):
             first, last = self._span(index)
             for value in op.operands:
-                if (live := self._lives.get(root(value))) is not None:
+                if (live := self._lives.get(holder(value)[0])) is not None:
                     live.last = last
             for value in op.results:
                 if WINDOW in op.attributes:
                     self._buffers[value] = Buffer("window", op.attributes[WINDOW].value.data, 0, _nbytes(value))  # type: ignore[attr-defined]
                 elif value not in self._buffers:
-                    self._lives[value] = Live(_aligned(_nbytes(value)), first, last)
+                    whole, offset = holder(value)
+                    if whole is not value:
+                        self._parts[value] = whole, offset
+                    live = self._lives.setdefault(whole, Live(_aligned(_nbytes(whole)), first, last))
+                    live.last = last
 
     def _span(self, index: int) -> tuple[int, int]:
         """The first and last op that run at the same time as an op: itself, or the members of its chain."""
@@ -165,7 +181,8 @@ class _Planner:
     def _annotate(self, size: int) -> None:
         self._main.attributes[ARENA_BYTES] = integer(size)
         for op in self._ops:
-            offsets = [self._buffers[value].offset if value in self._lives else -1 for value in op.results]
+            placed = self._lives.keys() | self._parts.keys()
+            offsets = [self._buffers[value].offset if value in placed else -1 for value in op.results]
             if any(offset >= 0 for offset in offsets):
                 op.attributes[ARENA] = ints(offsets)
 

@@ -135,6 +135,10 @@ class Target(ABC):
         """Whether the chosen kernel of `op` runs with these of its images in pairs of channels of bf16."""
         return False
 
+    def takes_parts(self, op: Operation) -> bool:
+        """Whether the kernels of `op` run with its images where they lie by their types: some inside others."""
+        return False
+
     @abstractmethod
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         """Every way to run `op` with the weights it has, best first; empty where the op is not supported."""

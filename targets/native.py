@@ -16,7 +16,7 @@ from sparsec.targets.cost import CostModel, moved
 from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.table import candidates_of, family_of, takes_pairs, ways_of
+from sparsec.targets.kernels.table import candidates_of, family_of, takes_pairs, takes_parts, ways_of
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
@@ -48,6 +48,9 @@ class NativeTarget(Target):
 
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
         return self.precision == "bf16" and takes_pairs(op, values)
+
+    def takes_parts(self, op: Operation) -> bool:
+        return self.precision == "f32" and takes_parts(op)
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         return candidates_of(op, weights, self)

@@ -50,7 +50,7 @@ class FakeTarget(Target):
     """Panels for images of 4 pixels or more; CSR is cheaper than dense below a quarter of non-zeros.
 
     Convolutions go through images panel by panel, and bytes beyond a cache of 16 KB are slow. They take any of their
-    images in pairs, pools both or none.
+    images in pairs, pools both or none. They, maps and movements take images inside others.
     """
 
     name = "fake"
@@ -67,6 +67,9 @@ class FakeTarget(Target):
 
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
         return isinstance(op, ConvOp) or (isinstance(op, PoolOp) and len(values) == 2)
+
+    def takes_parts(self, op: Operation) -> bool:
+        return isinstance(op, ConvOp | MapOp | ConcatOp | SliceOp)
 
     def candidates(self, op: Operation, weights) -> list[Candidate]:
         if not isinstance(op, Contraction):
@@ -250,6 +253,16 @@ def _split_and_join(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue
     return graph.add(ConcatOp([first, second], 1))
 
 
+def _join(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue | None:
+    """The channels of values with as many images and pixels, one of which others read too."""
+    n, _, *pixels = type_of(x).static_shape
+    images = [value for value in pool if type_of(value).rank == 4 and value is not x]
+    alike = [
+        value for value in images if type_of(value).static_shape[2:] == (*pixels,) and type_of(value).shape[0] == n
+    ]
+    return graph.add(ConcatOp([x, *alike[-int(graph.random.integers(1, 3)) :]], 1)) if alike else None
+
+
 def _shuffle(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue:
     n, c, h, w = type_of(x).static_shape
     halves = 2 if c % 2 == 0 else 1
@@ -307,6 +320,7 @@ def _broadcast(graph: Graph, x: SSAValue, pool: list[SSAValue]) -> SSAValue:
 
 _IMAGE_STEPS = [
     *(_conv, _conv, _conv, _conv_transpose, _batch_norm, _batch_norm, _activation, _activation, _combine, _combine),
-    *(_gate, _pool, _split_and_join, _shuffle, _resize, _pad, _flatten, _one_axis, _back_and_forth, _broadcast),
+    *(_gate, _pool, _split_and_join, _join, _join, _shuffle, _resize, _pad, _flatten, _one_axis, _back_and_forth),
+    _broadcast,
 ]
 _OTHER_STEPS = [_linear, _linear, _softmax, _combine, _activation, _back_and_forth, _broadcast]

@@ -75,6 +75,8 @@ def check(lower: Lower, cases: Sequence[Case], isa: Isa, flush: bool = True) -> 
     outputs = run_kernels(runs, isa, flush=ends)
     for case, call, after in zip(cases, calls, outputs, strict=True):
         got = [logical(after[index], type_of(_value(call, index))) for index in call.writes]
+        for index in call.writes:
+            _check_gaps(after[index], type_of(_value(call, index)), case.label)
         for have, want in zip(got, case.expected(), strict=True):
             _compare(have, want, case, f"{call.kernel.name} {case.label} {[a.shape for a in case.arrays]}")
 
@@ -93,6 +95,16 @@ def memory(case: Case, call: Call) -> list[np.ndarray]:
         else:
             arrays.append(physical(operands[argument], type_of(argument)))
     return arrays
+
+
+def _check_gaps(memory: np.ndarray, type_: TensorType, where: str) -> None:
+    """What lies between the panels of a part is as it was."""
+    if type_.panel is None or not type_.panel.pitch:
+        return
+    flat = memory.reshape(-1).view(np.uint8)
+    padded = np.pad(flat, (0, -flat.size % (4 * type_.panel.pitch)), constant_values=0xFF)
+    gaps = padded.reshape(-1, 4 * type_.panel.pitch)[:, 4 * type_.static_shape[1] * type_.panel.stride :]
+    assert (gaps == 0xFF).all(), f"{where} wrote beside its panels"
 
 
 def _value(call: Call, index: int) -> SSAValue:

@@ -23,7 +23,11 @@ def physical(array: np.ndarray, type_: TensorType) -> np.ndarray:
     rows[:, :, :h] = array
     memory = np.full((n, panels, c, type_.panel.stride), np.nan, type_.dtype)
     memory[..., :lanes] = rows.reshape(n, c, panels, lanes).transpose(0, 2, 1, 3)
-    return memory.ravel()
+    if not type_.panel.pitch:
+        return memory.ravel()
+    apart = np.full((n * panels, type_.panel.pitch), np.nan, type_.dtype)
+    apart[:, : c * type_.panel.stride] = memory.reshape(n * panels, -1)
+    return apart.ravel()[: int(type_.nbytes) // memory.itemsize]  # pyright: ignore[reportArgumentType]
 
 
 def logical(buffer: np.ndarray, type_: TensorType) -> np.ndarray:
@@ -48,6 +52,10 @@ def _half(type_: TensorType) -> TensorType:
 def _from_panels(buffer: np.ndarray, shape: tuple[int, ...], panel: Panel) -> np.ndarray:
     n, c, h, w = shape
     panels = -(-h // panel.rows)
+    if panel.pitch:
+        flat = buffer.ravel()
+        buffer = np.pad(flat, (0, n * panels * panel.pitch - flat.size)).reshape(n * panels, panel.pitch)
+        buffer = buffer[:, : c * panel.stride]
     memory = buffer.reshape(n, panels, c, panel.stride)[..., : panel.rows * w]
     rows = memory.reshape(n, panels, c, panel.rows, w).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(rows.reshape(n, c, panels * panel.rows, w)[:, :, :h])

@@ -160,17 +160,23 @@ class Panel:
     Element (n, c, h, w) lies at ((n*T + h // rows)*C + c)*stride + (h % rows)*W + w, with T = ceil(H / rows) panels an
     image. Pixels are innermost and contiguous in a channel; positions from rows*W to stride are padding.
 
+    A value that lies inside another one, among that one's channels, has `pitch` elements from one panel to the next.
+
     With `pairs`, f32 is kept as bf16: channels 2c (low) and 2c + 1 share 32 bits, and lie where a channel would.
     """
 
     rows: int
     stride: int
     pairs: bool = False
+    pitch: int = 0
 
 
 @irdl_attr_definition
 class PanelAttr(Data[Panel]):
-    """`#sp.panel<rows = 2, stride = 112>` on the type of an activation; in pairs, `#sp.panel<…, pairs>`."""
+    """`#sp.panel<rows = 2, stride = 112>` on the type of an activation.
+
+    In pairs it ends in `, pairs>`, inside another value in `, pitch = 4096>`.
+    """
 
     name = "sp.panel"
 
@@ -184,16 +190,19 @@ class PanelAttr(Data[Panel]):
                 parser.parse_keyword(field)
                 parser.parse_punctuation("=")
                 sizes.append(parser.parse_integer(allow_negative=False, allow_boolean=False))
-            pairs = parser.parse_optional_punctuation(",") is not None
-            if pairs:
-                parser.parse_keyword("pairs")
-            return Panel(sizes[0], sizes[1], pairs)
+            if parser.parse_optional_punctuation(",") is None:
+                return Panel(sizes[0], sizes[1])
+            if parser.parse_optional_keyword("pairs") is not None:
+                return Panel(sizes[0], sizes[1], pairs=True)
+            parser.parse_keyword("pitch")
+            parser.parse_punctuation("=")
+            return Panel(sizes[0], sizes[1], pitch=parser.parse_integer(allow_negative=False, allow_boolean=False))
 
     def print_parameter(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
-            printer.print_string(
-                f"rows = {self.data.rows}, stride = {self.data.stride}{', pairs' if self.data.pairs else ''}"
-            )
+            pitch = f", pitch = {self.data.pitch}" if self.data.pitch else ""
+            more = ", pairs" if self.data.pairs else pitch
+            printer.print_string(f"rows = {self.data.rows}, stride = {self.data.stride}{more}")
 
 
 @irdl_attr_definition
@@ -246,8 +255,11 @@ class TensorType(ParametrizedAttribute, TypeAttribute):
 
     @property
     def nbytes(self) -> Dim:
-        """Bytes in memory of an activation, padding included."""
-        return product(self.physical_shape) * self.dtype.itemsize
+        """Bytes in memory of an activation, padding and what lies between its panels included."""
+        if self.panel is None or not self.panel.pitch:
+            return product(self.physical_shape) * self.dtype.itemsize
+        n, panels, c, stride = self.physical_shape
+        return ((n * panels - 1) * self.panel.pitch + c * stride) * self.dtype.itemsize
 
     def with_shape(self, shape: Iterable[Dim]) -> TensorType:
         return TensorType(shape, self.element, self.encoding)

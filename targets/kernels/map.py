@@ -17,7 +17,7 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.region import Body, element
-from sparsec.targets.kernels.space import Blocks, Space, broadcast_strides, dot, nest, physical_shape, split, sweep
+from sparsec.targets.kernels.space import Blocks, Space, dot, nest, physical_shape, physical_strides, split, sweep
 from sparsec.weights import WeightStore
 
 CHUNK = 8192  # elements of a chunk, about
@@ -114,13 +114,18 @@ def _fits_panels(operand: TensorType, result: TensorType) -> bool:
     return operand.rank == 4 and spatial == result.shape[-2:] and element(operand.element) == "f32"
 
 
+def takes_parts(op: Operation) -> bool:
+    """Values that lie inside others are read and written where they are."""
+    return True
+
+
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """The call that runs an `sp.map`."""
     assert isinstance(op, MapOp)
     result = type_of(op.result)
     types = [type_of(value) for value in op.inputs] + [result]
     sizes = physical_shape(result, result)
-    strides = tuple(broadcast_strides(physical_shape(type_, result), sizes) for type_ in types)
+    strides = tuple(physical_strides(type_, result) for type_ in types)
     space = Space(sizes, strides).merged()
     kernel = Map(space, tuple(element(type_.element) for type_ in types), Body.of(op.body))
     assert prod(sizes) == prod(space.sizes)

@@ -22,6 +22,7 @@ class Planes:
     width: int
     rows: int
     stride: int
+    pitch: int = 0  # elements from one panel to the next, where there are others' channels between
 
     pairs: ClassVar[bool] = False
 
@@ -32,10 +33,12 @@ class Planes:
         if type_.panel is None:
             return cls(images, channels, height, width, max(height, 1), height * width)
         kind = PairedPlanes if type_.panel.pairs else cls
-        return kind(images, channels, height, width, type_.panel.rows, type_.panel.stride)
+        return kind(images, channels, height, width, type_.panel.rows, type_.panel.stride, type_.panel.pitch)
 
     def kept(self, pairs: bool) -> Planes:
         """The same panels in pairs, or not."""
+        if pairs == self.pairs:
+            return self
         kind = PairedPlanes if pairs else Planes
         return kind(self.images, self.channels, self.height, self.width, self.rows, self.stride)
 
@@ -51,8 +54,8 @@ class Planes:
 
     @property
     def panel_size(self) -> int:
-        """Elements of one panel: all channels."""
-        return self.planes * self.stride
+        """Elements from one panel to the next: all channels."""
+        return self.pitch or self.planes * self.stride
 
     @property
     def image_size(self) -> int:

@@ -65,6 +65,16 @@ def physical_shape(type_: TensorType, result: TensorType) -> tuple[int, ...]:
     return n, 1, c, 1
 
 
+def physical_strides(type_: TensorType, result: TensorType) -> Strides:
+    """Strides of a value in loops over the physical shape of `result`, to which it is broadcast."""
+    strides = broadcast_strides(physical_shape(type_, result), physical_shape(result, result))
+    if type_.panel is None or not type_.panel.pitch:
+        return strides
+    images, panels, *_ = physical_shape(type_, result)
+    pitch = type_.panel.pitch
+    return (pitch * panels if images > 1 else 0, pitch if panels > 1 else 0, *strides[2:])
+
+
 @dataclass(frozen=True)
 class Blocks:
     """How loops are dealt out as chunks: the loops before `axis` one by one, loop `axis` in pieces of `block`."""

@@ -70,6 +70,13 @@ def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
     return asked is not None and asked(op, values)
 
 
+def takes_parts(op: Operation) -> bool:
+    """Whether the kernels of `op` run where its images lie inside others, as their types say."""
+    family = family_of(op)
+    asked = getattr(family, "takes_parts", None)
+    return asked is not None and asked(op)
+
+
 def candidates_of(op: Operation, weights: WeightStore, target: Any) -> Sequence[Candidate]:
     """Every way to run `op`, cheapest first; where its family has but one, that has no predicted time."""
     family = family_of(op)

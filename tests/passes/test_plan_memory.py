@@ -7,41 +7,44 @@ from hypothesis import strategies as st
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
-from sparsec.ir import MapOp, ReshapeOp, WeightOp, type_of
+from sparsec.ir import ConcatOp, MapOp, ReshapeOp, SliceOp, WeightOp, type_of
+from sparsec.ir.ops import INSIDE, inputs_inside
 from sparsec.model import Model
 from sparsec.passes import MemoryPlan, PlanMemory, pipeline, run_pipeline
-from sparsec.passes.plan_memory import ALIGNMENT, Live, lower_bound, place
+from sparsec.passes.plan_memory import ALIGNMENT, Live, lower_bound, place, root
 
 
 def check_plan(model: Model, plan: MemoryPlan) -> None:
     """Every op must find its operands as they were written, and write beside them (a map may write over one)."""
     owner = np.full(plan.arena_bytes // ALIGNMENT, -1)
-    outputs: dict[int, int] = {}
-    names: dict[SSAValue, int] = {}
-    for op in model.main.body.block.ops:
+    outputs: dict[int, SSAValue] = {}
+    held: dict[SSAValue, np.ndarray] = {}  # the owners of its blocks when it was written
+    for count, op in enumerate(model.main.body.block.ops):
         for operand in op.operands:
             if not isinstance(operand.owner, WeightOp):
-                assert_holds(operand, plan, names, owner, outputs)
+                assert_holds(operand, plan, held, owner, outputs)
         if isinstance(op, ReshapeOp):
             assert plan.buffer(op.result) == plan.buffer(op.input)
-            names[op.result] = names.get(op.input, -1)
+            if op.input in held:
+                held[op.result] = held[op.input]
         elif not isinstance(op, WeightOp):
             for result in op.results:
-                names[result] = len(names)
-                write(result, op, plan, names[result], owner, outputs)
+                write(result, op, plan, count, owner, outputs)
+                if plan.buffer(result).space == "arena":
+                    held[result] = owner[blocks(result, plan)]
     last = model.main.body.block.last_op
     assert isinstance(last, ReturnOp)
     places = [plan.buffer(value) for value in last.operands]
     assert [(place.space, place.index) for place in places] == [("output", i) for i in range(len(places))]
 
 
-def assert_holds(value: SSAValue, plan: MemoryPlan, names: dict, owner: np.ndarray, outputs: dict) -> None:
+def assert_holds(value: SSAValue, plan: MemoryPlan, held: dict, owner: np.ndarray, outputs: dict) -> None:
     buffer = plan.buffer(value)
     assert buffer.nbytes == type_of(value).nbytes
     if buffer.space == "arena":
-        assert (owner[blocks(buffer)] == names[value]).all()
+        assert (owner[blocks(value, plan)] == held[value]).all()
     elif buffer.space == "output":
-        assert outputs[buffer.index] == names[value]
+        assert outputs[buffer.index] is root(value)
 
 
 def write(result: SSAValue, op, plan: MemoryPlan, name: int, owner: np.ndarray, outputs: dict) -> None:
@@ -51,22 +54,34 @@ def write(result: SSAValue, op, plan: MemoryPlan, name: int, owner: np.ndarray, 
         return
     if buffer.space == "output":
         assert buffer.index not in outputs
-        outputs[buffer.index] = name
+        outputs[buffer.index] = result
         return
     assert buffer.offset % ALIGNMENT == 0
     assert buffer.offset + buffer.nbytes <= plan.arena_bytes
-    mine = blocks(buffer)
+    mine = set(blocks(result, plan))
     for operand in op.operands:
         if isinstance(operand.owner, WeightOp) or plan.buffer(operand).space != "arena":
             continue
-        theirs = blocks(plan.buffer(operand))
-        apart = mine.stop <= theirs.start or theirs.stop <= mine.start
-        assert apart or (isinstance(op, MapOp) and mine == theirs and operand.type == result.type)
-    owner[mine] = name
+        theirs = set(blocks(operand, plan))
+        if isinstance(op, ConcatOp) and any(op.inputs[index] is operand for index in inputs_inside(op)):
+            assert theirs <= mine
+            mine -= theirs
+        elif isinstance(op, SliceOp) and INSIDE in op.attributes:
+            assert mine <= theirs
+            return
+        over = isinstance(op, MapOp) and mine == theirs and operand.type == result.type
+        assert over or not mine & theirs
+    owner[list(mine)] = name
 
 
-def blocks(buffer) -> slice:
-    return slice(buffer.offset // ALIGNMENT, -(-(buffer.offset + buffer.nbytes) // ALIGNMENT))
+def blocks(value: SSAValue, plan: MemoryPlan) -> np.ndarray:
+    """The blocks of the arena that a value takes, panel by panel where these lie apart."""
+    buffer, panel = plan.buffer(value), type_of(value).panel
+    if panel is None or not panel.pitch:
+        return np.arange(buffer.offset // ALIGNMENT, -(-(buffer.offset + buffer.nbytes) // ALIGNMENT))
+    images, panels, channels, stride = (int(dim) for dim in type_of(value).physical_shape)
+    starts = buffer.offset + 4 * panel.pitch * np.arange(images * panels)
+    return np.add.outer(starts, np.arange(0, 4 * channels * stride, ALIGNMENT)).ravel() // ALIGNMENT
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 from sparsec.ir.ops.base import (
     CHAIN,
+    INSIDE,
     KERNEL,
     NODE,
     WINDOW,
@@ -21,13 +22,14 @@ from sparsec.ir.ops.base import (
 )
 from sparsec.ir.ops.contraction import Contraction, ConvOp, ConvTransposeOp, MatmulOp
 from sparsec.ir.ops.indexing import GatherOp, ScatterOp
-from sparsec.ir.ops.movement import ConcatOp, ExpandOp, PadOp, ReshapeOp, SliceOp, TransposeOp
+from sparsec.ir.ops.movement import ConcatOp, ExpandOp, PadOp, ReshapeOp, SliceOp, TransposeOp, inputs_inside
 from sparsec.ir.ops.pointwise import MapOp
 from sparsec.ir.ops.reduction import CumsumOp, LrnOp, NormOp, ReduceOp, SoftmaxOp, TopkOp
 from sparsec.ir.ops.windows import PoolOp, ResizeOp
 
 __all__ = [
     "CHAIN",
+    "INSIDE",
     "KERNEL",
     "NODE",
     "WINDOW",
@@ -59,6 +61,7 @@ __all__ = [
     "YieldOp",
     "boolean",
     "identity_region",
+    "inputs_inside",
     "integer",
     "ints",
     "node_name",

@@ -40,7 +40,7 @@ from xdsl.utils.exceptions import VerifyException
 from sparsec.ir.dims import Dim
 from sparsec.ir.types import TensorType
 
-NODE, KERNEL, CHAIN, WINDOW = "node", "kernel", "chain", "window"
+NODE, KERNEL, CHAIN, WINDOW, INSIDE = "node", "kernel", "chain", "window", "inside"
 
 
 def ints(values: Sequence[int]) -> DenseArrayBase:

@@ -24,6 +24,7 @@ from xdsl.traits import Pure
 from sparsec.ir import shapes
 from sparsec.ir.dims import Dim, product
 from sparsec.ir.ops.base import (
+    INSIDE,
     SpOp,
     check_choice,
     integer,
@@ -130,6 +131,11 @@ class ConcatOp(SpOp):
         if len(elements) != 1:
             raise ValueError(f"inputs have elements of {len(elements)} types, not of one")
         return [TensorType(shapes.concat(self._shapes(), self.axis.value.data), elements.pop())]
+
+
+def inputs_inside(op: ConcatOp) -> tuple[int, ...]:
+    """The inputs that lie inside the result, so that nothing has to be moved: see passes/place_parts.py."""
+    return values(op.attributes[INSIDE]) if INSIDE in op.attributes else ()  # type: ignore[arg-type]
 
 
 @irdl_op_definition

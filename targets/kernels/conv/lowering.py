@@ -75,6 +75,11 @@ def _ways(op: ConvOp, weights: WeightStore, target: Any, others: Iterable[Row]) 
     ]
 
 
+def takes_parts(op: Operation) -> bool:
+    """Values that lie inside others are read and written where they are."""
+    return True
+
+
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     return [call(op, weights, _row(op))]

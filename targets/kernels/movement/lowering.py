@@ -20,7 +20,7 @@ from sparsec.ir import (
     TransposeOp,
     type_of,
 )
-from sparsec.ir.ops import values
+from sparsec.ir.ops import INSIDE, inputs_inside, values
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.movement.boxes import Box
 from sparsec.targets.kernels.movement.copy import Copy
@@ -52,8 +52,13 @@ def takes_panels(op: Operation) -> bool:
     return False
 
 
+def takes_parts(op: Operation) -> bool:
+    """Whether values that lie inside others may be moved, and be the result."""
+    return isinstance(op, RelayoutOp | ConcatOp | SliceOp)
+
+
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
-    """One call: the inputs, the result. None for a result without elements."""
+    """One call: the inputs, the result. None for a result without elements, or of which nothing has to be moved."""
     result = type_of(op.results[0])
     boxes = tuple(box for box in _BOXES[type(op)](op) if box.count)
     if not boxes:
@@ -96,22 +101,25 @@ def _transpose(op: TransposeOp) -> list[Box]:
 
 
 def _slice(op: SliceOp) -> list[Box]:
-    source, result = (_physical(type_of(value)) for value in (op.input, op.result))
+    if INSIDE in op.attributes:
+        return []
     starts, steps = (_physical_axes(type_of(op.input), values(x), rest) for x, rest in ((op.starts, 0), (op.steps, 1)))
-    strides = row_major(source)
+    strides = _strides(type_of(op.input))
     start = sum(first * stride for first, stride in zip(starts, strides, strict=True))
     moved = [step * stride for step, stride in zip(steps, strides, strict=True)]
-    return [Box.of(result, moved, row_major(result), start)]
+    return [Box.of(_physical(type_of(op.result)), moved, _strides(type_of(op.result)), start)]
 
 
 def _concat(op: ConcatOp) -> list[Box]:
     axis = op.axis.value.data
     result = type_of(op.result)
     axis = 2 if result.panel is not None and axis == 1 else axis
-    strides, place, boxes = row_major(_physical(result)), 0, []
+    strides, place, boxes = _strides(result), 0, []
+    inside = inputs_inside(op)
     for index, value in enumerate(op.inputs):
         shape = _physical(type_of(value))
-        boxes.append(Box.of(shape, row_major(shape), strides, 0, place * strides[axis], index))
+        if index not in inside:
+            boxes.append(Box.of(shape, _strides(type_of(value)), strides, 0, place * strides[axis], index))
         place += shape[axis]
     return boxes
 
@@ -192,6 +200,14 @@ def _even_parts(shown: np.ndarray, start: int, stop: int) -> list[Part]:
 def _physical(type_: TensorType) -> tuple[int, ...]:
     """The shape in memory: [N, T, C, P] in panels."""
     return tuple(int(dim) for dim in type_.physical_shape)  # pyright: ignore[reportArgumentType]
+
+
+def _strides(type_: TensorType) -> tuple[int, ...]:
+    """Strides of the axes in memory."""
+    strides = row_major(_physical(type_))
+    if type_.panel is None or not type_.panel.pitch:
+        return strides
+    return (type_.panel.pitch * _physical(type_)[1], type_.panel.pitch, *strides[2:])
 
 
 def _physical_axes(type_: TensorType, logical: Sequence[int], rest: int) -> tuple[int, ...]:

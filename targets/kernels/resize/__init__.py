@@ -1,5 +1,5 @@
 """Resizing of images."""
 
-from sparsec.targets.kernels.resize.lowering import accepts, lower, takes_panels
+from sparsec.targets.kernels.resize.lowering import accepts, lower, takes_panels, takes_parts
 
-__all__ = ["accepts", "lower", "takes_panels"]
+__all__ = ["accepts", "lower", "takes_panels", "takes_parts"]

@@ -40,6 +40,11 @@ def takes_panels(op: Operation) -> bool:
     return set(axis_taps(op)) <= {2, 3}
 
 
+def takes_parts(op: Operation) -> bool:
+    """Values that lie inside others are read and written where only rows and columns change."""
+    return takes_panels(op)
+
+
 def lower(op: ResizeOp, weights: WeightStore) -> list[Call]:
     """One call: input, index and weight tables of the axes, result. None for a result without elements."""
     x, y = type_of(op.input), type_of(op.result)

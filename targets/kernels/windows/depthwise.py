@@ -50,6 +50,11 @@ def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
     return set(values) == {op.lhs, op.result} and plain and all(extra.reach != "result" for extra in kernel.extras)
 
 
+def takes_parts(op: Operation) -> bool:
+    """Values that lie inside others are read and written where they are."""
+    return True
+
+
 def lower(op: ConvOp, weights: WeightStore) -> list[Call]:
     """One call: source, taps as they lie in the weight [M, 1, kh, kw], operands of the epilogue, result."""
     result = type_of(op.result)

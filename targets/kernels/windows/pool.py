@@ -43,6 +43,11 @@ def takes_pairs(op: Operation, values: Collection[SSAValue]) -> bool:
     return set(values) == {op.input, op.result} and not _kernel(op).large
 
 
+def takes_parts(op: Operation) -> bool:
+    """Values that lie inside others are read and written where they are."""
+    return True
+
+
 def lower(op: PoolOp, weights: WeightStore) -> list[Call]:
     """One call: source, result."""
     return [Call(_kernel(op), (op.input, op.result), (1,))]
