@@ -107,10 +107,10 @@ def dense_cycles(cpu: str) -> float:
 
 
 def _assembly(row: Row, cpu: str, pixels: int) -> str:
-    return emit_assembly([_kernel(row, pixels)], refine(NEON, cpu))
+    return emit_assembly([kernel(row, pixels)], refine(NEON, cpu))
 
 
-def _kernel(row: Row, pixels: int) -> ConvKernel:
+def kernel(row: Row, pixels: int) -> ConvKernel:
     """A 1x1 convolution on one row of pixels."""
     planes = Planes(1, DEPTH, 1, pixels, 1, -(-pixels // LINE) * LINE)
     window = Window((1, 1), (1, 1), (1, 1), (0, 0))

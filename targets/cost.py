@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sparsec import __version__
 from sparsec.targets.isa import Isa
-from sparsec.targets.shipped import COSTS
+from sparsec.targets.shipped import ARM_COSTS, COSTS
+from sparsec.targets.shipped_arm import CPUS, cpu_named
 
 SETS, LINE = 64, 64  # of an L1 cache; its ways are what differs
 
@@ -166,4 +167,7 @@ def _write(path: Path, content: Mapping[str, object]) -> bool:
 
 def shipped(isa: Isa) -> CostModel:
     """Costs for machines that are not at hand."""
+    if isa.triple.startswith("aarch64"):
+        cpu = cpu_named(isa.cpu)
+        return CostModel(ARM_COSTS[cpu], Caches(CPUS[cpu].l1, CPUS[cpu].l2))
     return CostModel(COSTS[isa.name], Caches(32 << 10, 512 << 10))

@@ -2,13 +2,14 @@
 
 `sparsec calibrate --target x86 --print` prints the two tables of x86.
 
-x86: medians of such calibrations on a Xeon of 2024 (3.4 GHz in AVX-512 code). ARM and WebAssembly have vectors of 4
-lanes; theirs are scaled from AVX2 by clock and throughput: a Cortex-A76 at 2.2 GHz, and V8 on a server core, where a
-multiply-add without relaxed SIMD is two instructions.
+x86: medians of such calibrations on a Xeon of 2024 (3.4 GHz in AVX-512 code). WebAssembly has vectors of 4 lanes; its
+costs are scaled from AVX2 by clock and throughput of V8 on a server core, where a multiply-add without relaxed SIMD is
+two instructions. For ARM see `shipped_arm`.
 """
 
 from __future__ import annotations
 
+from sparsec.targets import shipped_arm
 from sparsec.targets.shipped_bf16 import BF16
 
 AVX512 = {
@@ -137,10 +138,11 @@ _F32 = {
     "avx512-bf16": AVX512,
     "avx512": AVX512,
     "avx2": AVX2,
-    "neon": _scaled(AVX2, 1.5, 1),
+    "neon": shipped_arm.costs(shipped_arm.DEFAULT, AVX2),
     "wasm": _scaled(AVX2, 1.3, 2),
     "wasm-relaxed": _scaled(AVX2, 1.3, 1),
 }
 COSTS = {name: {**costs, **BF16[name]} for name, costs in _F32.items()}
+ARM_COSTS = {name: {**shipped_arm.costs(name, AVX2), **BF16["neon"]} for name in shipped_arm.CPUS}
 
-__all__ = ["COSTS"]
+__all__ = ["ARM_COSTS", "COSTS"]
