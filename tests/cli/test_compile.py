@@ -40,22 +40,6 @@ def test_nodes_of_one_name_are_told_apart(sparsec, tmp_path: Path, name: str) ->
     assert len(set(shapes)) == len(shapes) == 2
 
 
-@pytest.mark.parametrize("name", ["twice", ""])
-def test_nodes_of_one_name_are_told_apart(sparsec, tmp_path: Path, name: str) -> None:
-    text = "g (float[1,4,8,8] x) => (float[1,6,8,8] y) { a = Conv(x, v) b = Softmax<axis=1>(a) y = Conv(b, w) }"
-    weights = {"v": np.ones((5, 4, 1, 1), np.float32), "w": np.ones((6, 5, 1, 1), np.float32)}
-    path = write_model(tmp_path / "n.onnx", text, weights)
-    loaded = onnx.load(path)
-    for node in loaded.graph.node:
-        node.name = name
-    onnx.save(loaded, path)
-    sparsec("compile", path, "-o", "n.so")
-    layers = sparsec("explain", "n.so", "--json").json
-    assert len({layer["node"] for layer in layers}) == len(layers)
-    shapes = [layer["shapes"] for layer in layers if "shapes" in layer]
-    assert len(set(shapes)) == len(shapes) == 2
-
-
 def test_json(sparsec, model: Path, tmp_path: Path) -> None:
     found = sparsec("compile", "m.onnx", "--verify", "--threads", "2", "--json").json
     assert found["output"] == "m.so"
