@@ -99,10 +99,6 @@ class Browser:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".wasm": "application/wasm",
-        ".js": "text/javascript",
-    }
     requests: list[str]
 
     def __init__(self, *arguments: Any, isolated: bool, requests: list[str], **options: Any) -> None:
