@@ -16,7 +16,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,20 @@ Run = tuple[Kernel, Sequence[np.ndarray]]
 every_isa = pytest.mark.parametrize("isa", ISAS.values(), ids=ISAS)
 
 
-def spread(name: str, values: Mapping[str, Any], rows: Mapping[str, Any]) -> pytest.MarkDecorator:
+def spread(
+    name: str, values: Mapping[str, Any], rows: Mapping[str, Any], isas: Collection[Isa] = tuple(ISAS.values())
+) -> pytest.MarkDecorator:
     """Parameters `row` and `name`, each with each, on all ISAs of x86 and in turn on one of the others.
 
     So these, on which a kernel differs by the builder alone, get each row and each value, but not each with each.
     """
-    x86 = [isa for isa in ISAS.values() if isa.x86]
-    elsewhere = [isa for isa in ISAS.values() if not isa.x86]
+    x86 = [isa for isa in isas if isa.x86]
+    elsewhere = [isa for isa in isas if not isa.x86]
     sets = []
     for i, (row_name, row) in enumerate(rows.items()):
         for j, (value_name, value) in enumerate(values.items()):
-            isas = [*x86, elsewhere[(i + j) % len(elsewhere)]]
-            sets += [pytest.param(isa, row, value, id=f"{value_name}-{row_name}-{isa.name}") for isa in isas]
+            used = [*x86, elsewhere[(i + j) % len(elsewhere)]]
+            sets += [pytest.param(isa, row, value, id=f"{value_name}-{row_name}-{isa.name}") for isa in used]
     return pytest.mark.parametrize(("isa", "row", name), sets)
 
 

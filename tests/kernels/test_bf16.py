@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conv_cases import KINDS, Shape, case, lowering
-from kernel_runner import run_kernels
+from kernel_runner import run_kernels, spread
 from op_runner import memory
 from xdsl.dialects.builtin import StringAttr, f32
 
@@ -26,7 +26,8 @@ from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
 every_row = pytest.mark.parametrize("row", BF16_ROWS.values(), ids=BF16_ROWS)
-every_isa = pytest.mark.parametrize("isa", [*BF16_ISAS.values(), *ISAS.values()], ids=lambda isa: isa.name)
+ALL = (*BF16_ISAS.values(), *ISAS.values())
+every_isa = pytest.mark.parametrize("isa", ALL, ids=lambda isa: isa.name)
 
 # Operands are rounded alike, so that what is left is the order of sums, and that AMX and vdpbf16ps round each step.
 RTOL, ATOL = 1e-5, 4e-6
@@ -50,9 +51,7 @@ def check(row, cases, isa):
         np.testing.assert_allclose(have, want, rtol, ATOL * depth**0.5, err_msg=f"{call.kernel.name} {made.label}")
 
 
-@every_isa
-@every_row
-@pytest.mark.parametrize("shapes", KINDS.values(), ids=KINDS)
+@spread("shapes", KINDS, BF16_ROWS, ALL)
 def test_shapes(isa, row, shapes):
     check(row, [case(shape) for shape in shapes], isa)
 
@@ -69,9 +68,7 @@ PHASES = [
 ]
 
 
-@every_isa
-@every_row
-@pytest.mark.parametrize("shapes", [WIDE, PHASES], ids=["wide", "phases"])
+@spread("shapes", {"wide": WIDE, "phases": PHASES}, BF16_ROWS, ALL)
 def test_blocks_and_phases(isa, row, shapes):
     check(row, [case(shape) for shape in shapes], isa)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conv_cases import Shape, case, lowering
-from kernel_runner import every_isa
+from kernel_runner import every_isa, spread
 from op_runner import Case, check, memory
 from xdsl.dialects.builtin import f32
 
@@ -43,9 +43,7 @@ def rounded(shape: Shape, *epilogue) -> Case:
     return made
 
 
-@every_isa
-@every_row
-@pytest.mark.parametrize("shapes", KINDS.values(), ids=KINDS)
+@spread("shapes", KINDS, {row.name: row for row in WINOGRAD})
 def test_shapes(isa, row, shapes):
     cases = [rounded(shape) for shape in shapes]
     assert all(row.fits(ConvShape.of(one.op)) for one in cases)
