@@ -34,6 +34,8 @@ def diagnose() -> list[Finding]:
     findings += [_optional(name, purpose) for name, purpose in OPTIONAL.items()]
     qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     findings.append(Finding("qemu-aarch64", "ok" if qemu else "absent", qemu or "runs arm artifacts on this machine"))
+    ssh = shutil.which("ssh")
+    findings.append(Finding("ssh", "ok" if ssh else "absent", ssh or "reaches the machines of bench --device"))
     return findings
 
 

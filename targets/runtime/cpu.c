@@ -99,15 +99,20 @@ static void ask_for_tiles(uint32_t has[CPU_WORDS]) { (void)has; }
 
 #endif
 
+static int fits(const uint32_t has[CPU_WORDS], const isa *isa) {
+    for (int32_t word = 0; word < CPU_WORDS; word++)
+        if (isa->needs[word] & ~has[word]) return 0;
+    return 1;
+}
+
+/* The CPU is asked only where an ISA needs something of it: kernels of Linux before 4.11 refuse ask_cpu's instructions. */
 static uint32_t detect_isas(void) {
     uint32_t has[CPU_WORDS] = {0}, usable = 0;
+    for (int32_t i = 0; i < SPARSEC_ISAS; i++) usable |= (uint32_t)fits(has, &isas[i]) << i;
+    if (usable == (1ull << SPARSEC_ISAS) - 1) return usable;
     read_cpu(has);
     ask_for_tiles(has);
-    for (int32_t i = 0; i < SPARSEC_ISAS; i++) {
-        int fits = 1;
-        for (int32_t word = 0; word < CPU_WORDS; word++) fits &= (has[word] & isas[i].needs[word]) == isas[i].needs[word];
-        usable |= (uint32_t)fits << i;
-    }
+    for (int32_t i = 0; i < SPARSEC_ISAS; i++) usable |= (uint32_t)fits(has, &isas[i]) << i;
     return usable;
 }
 

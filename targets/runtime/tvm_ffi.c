@@ -78,7 +78,7 @@ static int is_contiguous(const dl_tensor *tensor) {
     return 1;
 }
 
-static int fits(const dl_tensor *tensor, const port *port) {
+static int is_for(const dl_tensor *tensor, const port *port) {
     int64_t count = elements_of(port->shape, port->rank);
     if (tensor->device != DL_CPU || tensor->lanes != 1 || tensor->rank != port->rank) return 0;
     for (int32_t i = 0; i < port->rank; i++)
@@ -92,7 +92,7 @@ static int ffi_take(const ffi_any *values, const port *ports, int32_t count, con
     for (int32_t i = 0; i < count; i++) {
         const dl_tensor *tensor = ffi_tensor(&values[i]);
         if (!tensor) return ffi_fail("TypeError", kind, ports[i].name, " is no tensor");
-        if (!fits(tensor, &ports[i]))
+        if (!is_for(tensor, &ports[i]))
             return ffi_fail("ValueError", kind, ports[i].name,
                             " needs a contiguous tensor on the CPU, of the dtype and shape that manifest() tells");
         pointers[i] = tensor->data + tensor->offset;

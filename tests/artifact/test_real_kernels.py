@@ -43,8 +43,7 @@ def build(path, target: str):
     objects = {isa.name: codegen.emit_object([kernel], isa) for isa in isas}
     weights = path.with_suffix(".bin")
     weights.write_bytes(b"")
-    link(plan, objects, isas, weights, path, toy.EMIT[target])
-    return path
+    return toy.link_any(plan, objects, isas, weights, path, toy.EMIT[target])
 
 
 @dataclass(frozen=True)

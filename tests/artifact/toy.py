@@ -72,8 +72,15 @@ def build(folder: Path, target: str = "x86", emit: str | None = None, **options)
     emit = emit or EMIT[target]
     output = folder / f"{plan.name}.{'o' if emit == 'obj' else emit}"
     weights = toy_weights(folder, np.linspace(-1, 1, plan.inputs[0].shape[0], dtype=np.float32))
-    if target == "wasm":
-        link_wasm.link(plan, objects, isas, weights, output, delivery)
+    return link_any(plan, objects, isas, weights, output, emit, delivery)
+
+
+def link_any(
+    plan: Plan, objects, isas, weights: Path, output: Path, emit: str, delivery: Delivery | None = None
+) -> Path:
+    """Link by the linker of the ISAs; returns `output`."""
+    if isas[0].wasm:
+        link_wasm.link(plan, objects, isas, weights, output, delivery or Delivery())
     else:
         link(plan, objects, isas, weights, output, emit)
     return output
