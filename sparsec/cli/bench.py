@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -16,7 +14,6 @@ from sparsec.compiler import Options, compile_file
 from sparsec.errors import TargetError, UsageError
 from sparsec.program import Program
 from sparsec.targets.registry import parse_target
-from sparsec.transport import Transport, open_transport
 from sparsec.verify import onnxruntime_session
 
 _TARGETS = {"aarch64": "arm", "x86_64": "x86"}
@@ -39,7 +36,7 @@ def command(file, vs, model, target, device, shapes, dims, threads, seconds, sou
     """Measure FILE, an artifact or an ONNX model: median, best and worst time of a run."""
     if vs and device:
         raise UsageError("--vs runs on this machine, so that it says nothing about --device")
-    with tempfile.TemporaryDirectory() as folder, _transport(device) as transport:
+    with tempfile.TemporaryDirectory() as folder, options.connected(device) as transport:
         if file.suffix == ".onnx":
             target = target or (_TARGETS.get(transport.machine, transport.machine) if transport else "host")
             model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
@@ -55,15 +52,6 @@ def command(file, vs, model, target, device, shapes, dims, threads, seconds, sou
         if vs:
             engines[vs] = _peer(model, inputs, threads)
         _report(measure(engines, seconds), as_json)
-
-
-@contextmanager
-def _transport(device: str | None) -> Iterator[Transport | None]:
-    if device is None:
-        yield None
-        return
-    with closing(open_transport(device)) as transport:
-        yield transport
 
 
 def _peer(model: Path | None, inputs, threads: int):

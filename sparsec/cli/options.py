@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from sparsec.transport import Transport, open_transport
 
 stderr = Console(stderr=True)
 # A table on stdout keeps its columns when it is piped; 100 columns where there is no terminal.
@@ -27,8 +29,21 @@ precision = click.option(
     show_default=True,
     help="bf16 lets kernels round products to bf16 (sums stay f32) where that is faster; --verify shows the error.",
 )
+device = click.option(
+    "--device", metavar="ssh://USER@HOST[:PORT]", help="Do it there; only sshd is needed. qemu[:CPU] emulates ARM here."
+)
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
+
+
+@contextmanager
+def connected(device: str | None) -> Iterator[Transport | None]:
+    """The machine that --device names, if it is given."""
+    if device is None:
+        yield None
+        return
+    with closing(open_transport(device)) as transport:
+        yield transport
 
 
 def shape_options(command: Callable) -> Callable:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from sparsec.artifact import read_artifact
 from sparsec.cli import arrays, options
-from sparsec.program import load
+from sparsec.program import Program
 
 
 @click.command("run")
@@ -16,11 +17,13 @@ from sparsec.program import load
 @click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@options.device
 @options.as_json
-def command(artifact, source, output, seed, as_json) -> None:
+def command(artifact, source, output, seed, device, as_json) -> None:
     """Run ARTIFACT once and print what its outputs look like."""
-    program = load(artifact)
-    outputs = program.run(**arrays.inputs(program.inputs, source, seed))
+    with options.connected(device) as transport:
+        program = Program(read_artifact(artifact), transport=transport)
+        outputs = program.run(**arrays.inputs(program.inputs, source, seed))
     if output:
         arrays.save(output, outputs)
     rows = [describe(name, value) for name, value in outputs.items()]

@@ -80,6 +80,15 @@ def test_bench_prints_what_it_prints_here(built, device, capsys):
 
 
 @on_x86
+def test_run_gives_what_it_gives_here(built, device, tmp_path, capsys):
+    for place, options in enumerate(([], ["--device", device])):
+        assert sparsec(["run", str(built("x86")), "--output", str(tmp_path / f"{place}.npz"), *options]) == 0
+    here, there = (np.load(tmp_path / f"{place}.npz") for place in range(2))
+    assert list(here) == list(there)
+    assert all((here[name] == there[name]).all() for name in here)
+
+
+@on_x86
 def test_artifact_for_another_machine(built, device, capsys):
     assert sparsec(["bench", str(built("arm")), "--device", device]) == 6
     assert f"compiled for aarch64 Linux, and {device} is x86_64 Linux" in capsys.readouterr().err

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from artifact import toy
 
+from sparsec.targets.tools import zig
+from sparsec.transport import emulator
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="runs x86-64 Linux code")
@@ -62,6 +65,16 @@ def test_c_with_threads(model, tmp_path):
         [tool("cc"), *flags, EXAMPLES / "c" / "threads.c", object_file, "-o", tmp_path / "threads"], check=True
     )
     assert output(tmp_path / "threads") == "equal\n"
+
+
+@pytest.mark.skipif(not shutil.which("qemu-aarch64-static"), reason="no qemu-aarch64-static")
+def test_c_on_arm(tmp_path):
+    """Static programs with musl, under qemu."""
+    artifact = toy.build(tmp_path, "arm", "obj", name="model", threads=2)
+    for example, expected in (("threads", "equal"), ("main", first_value())):
+        source, program = EXAMPLES / "c" / f"{example}.c", tmp_path / example
+        zig("cc", "-target", "aarch64-linux-musl", "-static", "-O1", f"-I{tmp_path}", source, artifact, "-o", program)
+        assert output(*emulator(), program).splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("emit", ["a", "so"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +18,13 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="runs x86
 
 
 @pytest.fixture(scope="module")
-def module(tmp_path_factory):
-    return tvm_ffi.load_module(str(toy.build(tmp_path_factory.mktemp("toy"), "x86", threads=2)))
+def library(tmp_path_factory) -> Path:
+    return toy.build(tmp_path_factory.mktemp("toy"), "x86", threads=2)
+
+
+@pytest.fixture(scope="module")
+def module(library):
+    return tvm_ffi.load_module(str(library))
 
 
 @pytest.fixture
@@ -55,6 +63,21 @@ def test_four_callers_at_once(module, x):
     with ThreadPoolExecutor(4) as pool:
         for scale, y in enumerate(pool.map(scaled, range(4))):
             np.testing.assert_allclose(y, toy.expected(x * scale), rtol=1e-6, atol=1e-5)
+
+
+def test_program_in_cpp(library, tmp_path):
+    """By TVM-FFI's own header and library, without Python."""
+    compiler = shutil.which("c++") or pytest.skip("no C++ compiler")
+    runtime = Path(tvm_ffi.libinfo.find_libtvm_ffi())
+    includes = [
+        f"-I{path}" for path in (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
+    ]
+    flags = ["-std=c++17", "-O0", *includes, f"-Wl,-rpath,{runtime.parent}"]
+    source = Path(__file__).with_name("load_module.cpp")
+    subprocess.run([compiler, *flags, source, runtime, "-o", tmp_path / "program"], check=True)
+    done = subprocess.run([tmp_path / "program", library], check=True, capture_output=True, text=True)
+    ones = toy.expected(np.ones(toy.SHAPE, np.float32))
+    assert float(done.stdout) == pytest.approx(ones[-1, -1], rel=1e-5)
 
 
 def test_manifest(module):
