@@ -22,8 +22,6 @@ from sparsec.targets.codegen import emit_assembly
 from sparsec.targets.isa import NEON, refine
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.sparse import SparseRow
-from sparsec.targets.kernels.epilogue import Epilogue
-from sparsec.targets.kernels.linear.spmm import LinearSpmm
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.depthwise import Depthwise
@@ -57,14 +55,14 @@ def measured(cpu: str) -> dict[str, float]:
         "strided window tap": window_cycles(cpu, 2),
         **rows(cpu),
         **blocks(cpu),
-        **tokens(cpu),
     }
 
 
 def rows(cpu: str) -> dict[str, float]:
-    """Of sparse rows: a multiply-add of a vector, and what each non-zero takes besides."""
+    """Of sparse rows, in all layers: a multiply-add of a vector, and what a non-zero takes besides."""
     times = [sparse_cycles(cpu, 4 * vectors, 0.1) for vectors in VECTORS]
-    return _fitted(("sparse fma", "non-zero"), [(vectors, 1) for vectors in VECTORS], times)
+    found = _fitted(("sparse fma", "non-zero"), [(vectors, 1) for vectors in VECTORS], times)
+    return {**found, "spmm fma": found["sparse fma"], "spmm non-zero": found["non-zero"]}
 
 
 def blocks(cpu: str) -> dict[str, float]:
@@ -77,20 +75,11 @@ def blocks(cpu: str) -> dict[str, float]:
     return _fitted(("block fma", "block load", "block value"), counts, times)
 
 
-def tokens(cpu: str) -> dict[str, float]:
-    """Of sparse linear layers of many tokens."""
-    times = []
-    for vectors in VECTORS:
-        epilogue = Epilogue(Body.of(identity_region([f32])), (4 * vectors,), (), (), (), "f32")
-        times.append(_largest(LinearSpmm(4 * vectors, 64, DEPTH, epilogue, 4 * vectors, DEPTH), cpu).cycles(cpu))
-    return _fitted(("spmm fma", "spmm non-zero"), [(vectors, 1) for vectors in VECTORS], times)
-
-
 def window_cycles(cpu: str, stride: int) -> float:
     """Cycles for a vector and a tap of a depthwise 3 × 3 window on 28 × 28 pixels."""
-    planes = [Planes(1, 64, size, size, 4, -(-4 * size // 16) * 16) for size in (28 * stride, 28)]
+    source, target = (Planes(1, 64, size, size, 4, -(-4 * size // 16) * 16) for size in (28 * stride, 28))
     window = Window((3, 3), (stride, stride), (1, 1), (1, 1) if stride == 1 else (0, 0))
-    found = _loops(Depthwise(*planes, window, "f32", (), Body.of(identity_region([f32])), None), cpu)
+    found = _loops(Depthwise(source, target, window, "f32", (), Body.of(identity_region([f32])), None), cpu)
     return sum(loop.cycles(cpu) for loop in found) / sum(loop.multiply_adds for loop in found)
 
 

@@ -1,17 +1,21 @@
-"""The convolutions made for ARM, over edge shapes on ARM, and on AVX2 and wasm, where nothing chooses them."""
+"""The convolutions and linear layers made for ARM, on ARM, and on AVX2 and wasm, where nothing chooses them."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import pytest
 from conv_cases import GROUPS, KINDS, Shape, case, lowering
-from op_runner import check
-from xdsl.dialects.builtin import f32
+from op_runner import Case, check
+from xdsl.dialects.builtin import StringAttr, f32
+from xdsl.ir import SSAValue
 
-from sparsec.ir import ConvOp
+from sparsec.ir import ConvOp, MatmulOp
 from sparsec.ir.scalar import region
 from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX2, NEON, WASM, Isa
+from sparsec.targets.kernels import linear
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.stream import pack_stream
@@ -50,10 +54,11 @@ def test_epilogues(row: Row) -> None:
 
 def test_only_arm_chooses_them() -> None:
     made = case(Shape(64, 64, (28, 28), density=0.1))
-    assert isinstance(made.op, ConvOp)
+    op = made.op
+    assert isinstance(op, ConvOp)
 
     def rows(isa: Isa) -> set[str]:
-        return {found.row for found in candidates(made.op, made.weights, NativeTarget("test", (isa,), shipped(isa)))}
+        return {found.row for found in candidates(op, made.weights, NativeTarget("test", (isa,), shipped(isa)))}
 
     assert not rows(AVX2) & set(ARM_ROWS)
     dense = {name for name in rows(NEON) if "dense" in name}
@@ -70,3 +75,29 @@ def test_steps_of_four_hold_the_same_words() -> None:
     one, four = (pack_stream(weight, 1, 1, places, 1, together) for together in (1, 4))
     assert sorted(one) == sorted(four)
     assert not np.array_equal(one, four)
+
+
+@pytest.mark.parametrize("isa", [NEON, AVX2], ids=lambda isa: isa.name)
+def test_sparse_linear_layers(isa: Isa) -> None:
+    random = np.random.default_rng(4)
+    cases = []
+    for tokens, m, k in ((4, 5, 40), (23, 19, 130), (64, 20, 300), (70, 65, 64), (131, 33, 37)):
+        x, values = (random.standard_normal(shape).astype(np.float32) for shape in ((tokens, k), (m, k)))
+        w = np.where(random.random((m, k)) < 0.2, values, np.float32(0))
+        for row in ("spmm_f32_quads_t64k128", "spmm_f32_quads_t32k256"):
+            cases.append(Case(partial(_matmul, row), [x, w], constants=[1], rtol=1e-5, atol=1e-4))
+    check(linear.lower, cases, isa)
+
+
+def _matmul(row: str, x: SSAValue, w: SSAValue) -> MatmulOp:
+    op = MatmulOp(x, w, False, True)
+    op.attributes["kernel"] = StringAttr(row)
+    return op
+
+
+def test_only_arm_chooses_sparse_linear_steps() -> None:
+    w = np.where(np.random.default_rng(6).random((256, 256)) < 0.1, np.float32(1), np.float32(0))
+    made = Case(lambda x, w: MatmulOp(x, w, False, True), [np.zeros((128, 256), np.float32), w], constants=[1])
+    for isa in (NEON, AVX2):
+        best = linear.candidates(made.op, made.weights, NativeTarget("test", (isa,), shipped(isa)))[0]
+        assert ("quads" in best.row) == (isa == NEON)

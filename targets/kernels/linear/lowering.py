@@ -17,7 +17,7 @@ from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import bf16_kernels, kernels, variants
+from sparsec.targets.kernels.linear.table import arm_kernels, bf16_kernels, kernels, variants
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
@@ -48,7 +48,7 @@ def candidates(op: Operation, weights: WeightStore, target: Any) -> list[Candida
 def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
     """Every kernel that runs `op`: those of the table first, then the variants that tuning may choose."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
-    matrix, table = _matrix(op, weights), _kernels(op)
+    matrix, table = _matrix(op, weights), [*_kernels(op), *_kernels(op, arm_kernels)]
     if target.precision == "bf16":
         table = [*table, *_kernels(op, bf16_kernels)]
     names = {kernel.name for kernel in table}
@@ -56,6 +56,7 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
     return [
         Way(name, _format(kernel, _turned(op)), kernel, matrix, type(kernel).__name__, kernel.sizes, name in names)
         for name, kernel in found.items()
+        if kernel.suits(target.isas[0])
     ]
 
 
@@ -63,7 +64,8 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     chosen = op.attributes.get(KERNEL)
-    rows = {kernel.name: kernel for kernel in (*_kernels(op, variants), *_kernels(op, bf16_kernels), *_kernels(op))}
+    tables = variants, arm_kernels, bf16_kernels, kernels
+    rows = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"

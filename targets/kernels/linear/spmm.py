@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class LinearSpmm(LinearKernel):
 
     width: int
     depth: int
+    together: ClassVar[int] = 1  # non-zeros that are one step of the loop
 
     @property
     def name(self) -> str:
@@ -75,10 +77,14 @@ class LinearSpmm(LinearKernel):
 
     @property
     def layout(self) -> str:
-        return f"csr_t{self.stride}k{self.depth}p{self.parts}"
+        kind = "csr" if self.together == 1 else f"csr1x{self.together}"
+        return f"{kind}_t{self.stride}k{self.depth}p{self.parts}"
+
+    def suits(self, isa: Isa) -> bool:
+        return not isa.lane_operands
 
     def pack(self, w: np.ndarray) -> np.ndarray:
-        return pack_stream(w, 1, 1, 4 * self.stride * np.arange(self.depth), self.parts)
+        return pack_stream(w, 1, 1, 4 * self.stride * np.arange(self.depth), self.parts, self.together)
 
     def events(self, isa: Isa, caches: Caches, w: np.ndarray) -> dict[str, float]:
         counts = np.add.reduceat(w != 0, np.arange(0, self.k, self.depth), axis=1, dtype=np.int32)
@@ -120,6 +126,20 @@ class LinearSpmm(LinearKernel):
                 work.panel(panel * self.stride, self.stride)
             with branch.else_():
                 work.panel(b.constant((self.panels - 1) * self.stride), last)
+
+
+@dataclass(frozen=True)
+class QuadSpmm(LinearSpmm):
+    """`LinearSpmm` in steps of four non-zeros, as ARM likes it."""
+
+    together: ClassVar[int] = 4
+
+    @property
+    def name(self) -> str:
+        return f"spmm_f32_quads_t{self.width}k{self.depth}"
+
+    def suits(self, isa: Isa) -> bool:
+        return isa.lane_operands
 
 
 @dataclass(frozen=True)
@@ -191,7 +211,8 @@ class _Work:
         b, lanes = self.b, self.b.isa.lanes
         target = self.sums + (b.convert(b.load(row), "index") * self.kernel.stride + column)
         sums = [b.vload(target, v * lanes) for v in range(vectors)]
-        accumulate(b, row, 1, count, (self.turned + column).view("i8"), [v * lanes for v in range(vectors)], sums)
+        operand, offsets = (self.turned + column).view("i8"), [v * lanes for v in range(vectors)]
+        accumulate(b, row, 1, count, operand, offsets, sums, together=self.kernel.together)
         for v, total in enumerate(sums):
             b.vstore(total, target, v * lanes)
 

@@ -7,12 +7,13 @@ from sparsec.targets.kernels.linear.bf16 import LinearBf16
 from sparsec.targets.kernels.linear.dense import LinearDense
 from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.spmm import LinearSpmm
+from sparsec.targets.kernels.linear.spmm import LinearSpmm, QuadSpmm
 
 # Tokens in a panel and elements of K in a block: 32 KB of first-level cache. A wide panel costs less per non-zero, a
 # deep block less per sum. On 128 × 768 × 768 with 10 % of the weights both take 0.27 of the dense time; the inner loop
 # alone is bound by loads to 53 % of FMA peak with 4 vectors of AVX-512, 63 % with 8, 71 % with 16.
 SPMM = ((64, 128), (128, 64))
+QUADS = ((64, 128), (32, 256))
 WIDTHS, DEPTHS = (32, 64, 96, 128, 192), (32, 64, 128, 256)  # what tuning tries
 
 
@@ -26,6 +27,13 @@ def kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKerne
     if tokens >= MOST_TOKENS:
         found += [LinearSpmm(tokens, m, k, epilogue, width, depth) for width, depth in SPMM]
     return found
+
+
+def arm_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
+    """Kernels that only ARM gets (`LinearKernel.suits`)."""
+    if tokens < MOST_TOKENS or not m * k:
+        return []
+    return [QuadSpmm(tokens, m, k, epilogue, width, depth) for width, depth in QUADS]
 
 
 def bf16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
