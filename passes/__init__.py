@@ -22,6 +22,7 @@ from sparsec.passes.fold_constants import FoldConstants
 from sparsec.passes.fuse_epilogues import FuseEpilogues
 from sparsec.passes.fuse_maps import FuseMaps
 from sparsec.passes.legalize_spatial import LegalizeSpatial
+from sparsec.passes.loop_images import LoopImages
 from sparsec.passes.merge_equal import MergeEqual
 from sparsec.passes.place_parts import PlaceParts
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
@@ -43,6 +44,7 @@ PASSES: tuple[type[Pass], ...] = (
     ChooseFormats,
     StorePairs,
     PlaceParts,
+    LoopImages,
     ChainLayers,
     PlanMemory,
 )
@@ -53,11 +55,13 @@ def pipeline(
     formats: Literal["auto", "dense", "sparse"] = "auto",
     threads: int = 1,
     chains: bool = True,
+    loops: bool = True,
 ) -> list[Pass]:
     """The passes from an imported model to one whose kernels, layouts and memory are decided.
 
     `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`,
-    `threads` as in `ChainLayers`, which `chains` can leave out, so that each layer is a step of its own.
+    `threads` as in `LoopImages` and `ChainLayers`, which `loops` and `chains` can leave out, so that each layer is a
+    step of its own.
     """
     clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
     return [
@@ -74,6 +78,7 @@ def pipeline(
         ChooseFormats(formats),
         StorePairs(),
         PlaceParts(),
+        *([LoopImages(threads)] if loops else []),
         *([ChainLayers(threads)] if chains else []),
         PlanMemory(),
     ]

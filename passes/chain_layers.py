@@ -22,14 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from sparsec.chains import LONGEST, Chain, Member, Read, Walk
 from sparsec.ir import FormatAttr, ReshapeOp, WeightOp, type_of
-from sparsec.ir.ops import CHAIN, WINDOW, integer
+from sparsec.ir.ops import CHAIN, IMAGES, LOOP, WINDOW, integer
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.target import Cache, Target
@@ -67,19 +68,15 @@ class _Layer:
     walk: Walk | None
     weights: int  # stored elements
     weight_bytes: int
+    share: float = 1.0  # of the images, that a round of the op's loop takes
 
     @classmethod
     def of(cls, op: Operation, target: Target, weights: WeightStore) -> _Layer:
         walk = None if isinstance(op, ReshapeOp) or len(op.results) != 1 else target.walk(op, weights)
         if walk is None:
             return cls(op, None, 0, 0)
-        stored = nbytes = 0
-        for value in op.operands:
-            if isinstance(value.owner, WeightOp):
-                array, sparse = weights.of(value.owner), isinstance(type_of(value).encoding, FormatAttr)
-                elements = int(np.count_nonzero(array)) if sparse else array.size
-                stored, nbytes = stored + elements, nbytes + elements * (8 if sparse else 4)
-        return cls(op, walk, stored, nbytes)
+        share = op.attributes[IMAGES].value.data / walk.images if IMAGES in op.attributes else 1.0  # type: ignore[attr-defined]
+        return cls(op, walk, *stored_weights(op, weights), share)
 
     @property
     def result(self) -> SSAValue:
@@ -89,6 +86,11 @@ class _Layer:
     def images(self) -> list[SSAValue]:
         """The operands that are no weights."""
         return [value for value in self.op.operands if not isinstance(value.owner, WeightOp)]
+
+    @property
+    def loop(self) -> Attribute | None:
+        """The number of the loop (see loop_images) that the op belongs to."""
+        return self.op.attributes.get(LOOP)
 
     @property
     def seconds(self) -> float:
@@ -119,7 +121,8 @@ def _cut(layers: Sequence[_Layer], cache: Cache, threads: int) -> list[_Run]:
     ending: dict[int, list[_Run]] = {}
     for start, layer in enumerate(layers):
         ending.setdefault(start + 1, []).append(_single(layer, cache))
-        for run in _chains(layers[start : start + LONGEST], cache, threads):
+        same = takewhile(lambda other, loop=layer.loop: other.loop == loop, layers[start : start + LONGEST])
+        for run in _chains(list(same), cache, 1 if layer.loop else threads):
             ending.setdefault(start + len(run.layers), []).append(run)
         options = [(best[start + 1 - len(run.layers)], run) for run in ending.pop(start + 1)]
         (seconds, runs), run = min(options, key=lambda option: option[0][0] + option[1].seconds)
@@ -130,13 +133,13 @@ def _cut(layers: Sequence[_Layer], cache: Cache, threads: int) -> list[_Run]:
 def _single(layer: _Layer, cache: Cache) -> _Run:
     if layer.walk is None:
         return _Run((layer,), 0.0)
-    return _Run((layer,), _far({*layer.images, layer.result}, layer.weight_bytes, cache))
+    return _Run((layer,), _far({*layer.images, layer.result}, layer.weight_bytes, cache, layer.share))
 
 
-def _far(values: Iterable[SSAValue], others: int, cache: Cache) -> float:
-    """Seconds for `values` to come and go, as far as the cache does not hold them and `others` bytes."""
+def _far(values: Iterable[SSAValue], others: int, cache: Cache, share: float) -> float:
+    """Seconds for `values` to come and go, as far as the cache does not hold a `share` of them and `others` bytes."""
     total = sum(nbytes(value) for value in values)
-    return total * cache.far_byte * min(1.0, max(0.0, (total + others) / cache.nbytes - 0.5))
+    return total * cache.far_byte * min(1.0, max(0.0, (total * share + others) / cache.nbytes - 0.5))
 
 
 def _chains(layers: Sequence[_Layer], cache: Cache, threads: int) -> Iterator[_Run]:
@@ -168,7 +171,7 @@ def _chain(layers: Sequence[_Layer], cache: Cache, threads: int) -> _Run | None:
         return None
     outer = {value for layer in layers for value in (*layer.images, layer.result)} - inner
     calls = sum(1 for _ in chain.tasks(0, chain.units)) * members[-1].walk.images
-    seconds = _far(outer, weights + windows, cache) + calls * _CALL + _twice(layers, chain, threads)
+    seconds = _far(outer, weights + windows, cache, layers[0].share) + calls * _CALL + _twice(layers, chain, threads)
     return _Run(tuple(layers), seconds, chain)
 
 
@@ -218,6 +221,17 @@ def _reads(op: Operation, walk: Walk, places: dict[SSAValue, int]) -> tuple[Read
         else:
             return None
     return tuple(reads)
+
+
+def stored_weights(op: Operation, weights: WeightStore) -> tuple[int, int]:
+    """Elements that are stored of the weights of an op, and their bytes."""
+    stored = size = 0
+    for value in op.operands:
+        if isinstance(value.owner, WeightOp):
+            array, sparse = weights.of(value.owner), isinstance(type_of(value).encoding, FormatAttr)
+            elements = int(np.count_nonzero(array)) if sparse else array.size
+            stored, size = stored + elements, size + elements * (8 if sparse else 4)
+    return stored, size
 
 
 def nbytes(value: SSAValue) -> int:

@@ -5,9 +5,11 @@
     %c = sp.conv(%b, @v)          %c = sp.conv(%b, @v)  {arena = array<i64: 802816>}
 
 A value lives from the op that makes it to its last reader; the members of a chain (see chain_layers) run at the same
-time, and what only they read lies in windows, outside the arena. A reshape is its input under another name. What the
-function returns is written to the caller's buffer directly. A map may write over an input of its own type that dies
-there. Values that lie inside others (see place_parts) share their buffer, which lives as long as any of them.
+time, and what only they read lies in windows, outside the arena. The ops of a loop (see loop_images) take turns, too:
+what only they read lies in the scratch of the thread, for the images of one round, planned as the arena is (`local`).
+A reshape is its input under another name. What the function returns is written to the caller's buffer directly. A map
+may write over an input of its own type that dies there. Values that lie inside others (see place_parts) share their
+buffer, which lives as long as any of them.
 
 Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
 values in some order, each in the smallest gap that fits between those that live at the same time; the best of several
@@ -17,8 +19,9 @@ orders is kept.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from xdsl.dialects.func import ReturnOp
@@ -26,24 +29,28 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
-from sparsec.ir.ops import CHAIN, WINDOW, integer, ints
+from sparsec.ir.ops import CHAIN, IMAGES, LOOP, WINDOW, integer, ints
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.passes.place_parts import home
 from sparsec.target import Buffer, Target
 
 ALIGNMENT = 64
-ARENA, ARENA_BYTES = "arena", "arena_bytes"
+ARENA, ARENA_BYTES, LOCAL = "arena", "arena_bytes", "local"
 _SHUFFLES = 64
 
 
 @dataclass
 class Live:
-    """A buffer of the arena: bytes, and the first and last op (by index) during which it holds something."""
+    """A buffer: bytes, and the first and last op (by index) during which it holds something.
+
+    It lies in the arena, or with what else is local to a `loop`.
+    """
 
     nbytes: int
     first: int
     last: int
+    loop: int | None = None
 
     def meets(self, other: Live) -> bool:
         return self.first <= other.last and other.first <= self.last
@@ -51,11 +58,15 @@ class Live:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Where each value lives. `lower_bound_bytes` is the most that lives at one time: no arena can be smaller."""
+    """Where each value lives. `lower_bound_bytes` is the most that lives at one time: no arena can be smaller.
+
+    `local_bytes` is what the values that are local to each loop take.
+    """
 
     buffers: dict[SSAValue, Buffer]
     arena_bytes: int
     lower_bound_bytes: int
+    local_bytes: Mapping[int, int] = field(default_factory=dict)
 
     def buffer(self, value: SSAValue) -> Buffer:
         """The place of an input, an output or an intermediate value. Weights have none here."""
@@ -90,7 +101,21 @@ def holder(value: SSAValue) -> tuple[SSAValue, int]:
 
 def chain_of(op: Operation) -> int | None:
     """The number of the chain that an op is a member of."""
-    return op.attributes[CHAIN].value.data if CHAIN in op.attributes else None  # type: ignore[attr-defined]
+    return _number(op, CHAIN)
+
+
+def loop_of(op: Operation) -> int | None:
+    """The number of the loop that an op belongs to."""
+    return _number(op, LOOP)
+
+
+def images_of(op: Operation) -> int:
+    """How many images of the batch go through an op of a loop before others do."""
+    return _number(op, IMAGES) or 1
+
+
+def _number(op: Operation, name: str) -> int | None:
+    return op.attributes[name].value.data if name in op.attributes else None  # type: ignore[attr-defined]
 
 
 def _own_outputs(model: Model) -> None:
@@ -115,25 +140,38 @@ class _Planner:
         self._buffers: dict[SSAValue, Buffer] = {}
         self._lives: dict[SSAValue, Live] = {}
         self._parts: dict[SSAValue, tuple[SSAValue, int]] = {}
+        self._users = self._find_users()
         self._place_ports()
         self._find_lives()
         if in_place:
             self._share_dying_inputs()
 
     def plan(self) -> MemoryPlan:
-        lives = list({id(live): live for live in self._lives.values()}.values())
-        bound = lower_bound(lives, len(self._ops))
-        offsets, size = place(lives, bound)
-        places = {id(live): offset for live, offset in zip(lives, offsets, strict=True)}
+        groups: dict[int | None, dict[int, Live]] = defaultdict(dict, {None: {}})
+        for live in self._lives.values():
+            groups[live.loop][id(live)] = live
+        places, sizes, bounds = {}, {}, {}
+        for loop, lives in groups.items():
+            bounds[loop] = lower_bound(list(lives.values()), len(self._ops))
+            offsets, sizes[loop] = place(list(lives.values()), bounds[loop])
+            places |= dict(zip(lives, offsets, strict=True))
         for value, live in self._lives.items():
-            self._buffers[value] = Buffer("arena", 0, places[id(live)], _nbytes(value))
+            self._buffers[value] = self._buffer(value, value, places[id(live)])
         for value, (whole, offset) in self._parts.items():
-            self._buffers[value] = Buffer("arena", 0, self._buffers[whole].offset + offset, _nbytes(value))
+            self._buffers[value] = self._buffer(value, whole, self._buffers[whole].offset + offset)
         for op in self._main.body.block.ops:
             if isinstance(op, ReshapeOp) and root(op.input) in self._buffers:
                 self._buffers[op.result] = self._buffers[root(op.input)]
-        self._annotate(size)
-        return MemoryPlan(self._buffers, size, bound)
+        arena, bound = sizes.pop(None), bounds[None]
+        self._annotate(arena)
+        return MemoryPlan(self._buffers, arena, bound, sizes)
+
+    def _buffer(self, value: SSAValue, whole: SSAValue, offset: int) -> Buffer:
+        """The place of a value that lies in `whole`."""
+        loop = self._lives[whole].loop
+        if loop is None:
+            return Buffer("arena", 0, offset, _nbytes(value))
+        return Buffer("local", loop, offset, _nbytes(value), _image_bytes(whole))
 
     def _place_ports(self) -> None:
         for index, value in enumerate(self._main.body.block.args):
@@ -141,12 +179,19 @@ class _Planner:
         for index, value in enumerate(self._ops[-1].operands):
             self._buffers[root(value)] = Buffer("output", index, 0, _nbytes(value))
 
+    def _find_users(self) -> dict[SSAValue, list[Operation]]:
+        """The ops that read or write a value or what lies inside it."""
+        users: dict[SSAValue, list[Operation]] = defaultdict(list)
+        for op in self._ops:
+            for value in (*op.operands, *op.results):
+                users[holder(value)[0]].append(op)
+        return users
+
     def _find_lives(self) -> None:
         for index, op in enumerate(self._ops):
-            first, last = self._span(index)
             for value in op.operands:
                 if (live := self._lives.get(holder(value)[0])) is not None:
-                    live.last = last
+                    live.last = self._span(index, live.loop)[1]
             for value in op.results:
                 if WINDOW in op.attributes:
                     self._buffers[value] = Buffer("window", op.attributes[WINDOW].value.data, 0, _nbytes(value))  # type: ignore[attr-defined]
@@ -154,15 +199,30 @@ class _Planner:
                     whole, offset = holder(value)
                     if whole is not value:
                         self._parts[value] = whole, offset
-                    live = self._lives.setdefault(whole, Live(_aligned(_nbytes(whole)), first, last))
-                    live.last = last
+                    live = self._lives.setdefault(whole, self._live(whole, index))
+                    live.last = self._span(index, live.loop)[1]
 
-    def _span(self, index: int) -> tuple[int, int]:
-        """The first and last op that run at the same time as an op: itself, or the members of its chain."""
-        number = chain_of(self._ops[index])
-        if number is None:
+    def _live(self, value: SSAValue, index: int) -> Live:
+        """The life of what an op begins to write, up to now."""
+        loop = self._loop(value)
+        nbytes = _nbytes(value) if loop is None else _image_bytes(value) * images_of(self._ops[index])
+        return Live(_aligned(nbytes), *self._span(index, loop), loop)
+
+    def _loop(self, value: SSAValue) -> int | None:
+        """The loop that a value is local to: no other ops touch it, and kernels may have its images begin anywhere."""
+        loops = {loop_of(op) for op in self._users[value]}
+        return loops.pop() if len(loops) == 1 and _image_bytes(value) % ALIGNMENT == 0 else None
+
+    def _span(self, index: int, local: int | None) -> tuple[int, int]:
+        """The first and last op that run at the same time as an op: itself, or those of its chain, or of its loop.
+
+        A `local` value is only there for a round of its loop.
+        """
+        op = self._ops[index]
+        of = loop_of if local is None and loop_of(op) is not None else chain_of
+        if (number := of(op)) is None:
             return index, index
-        members = [i for i, op in enumerate(self._ops) if chain_of(op) == number]
+        members = [i for i, other in enumerate(self._ops) if of(other) == number]
         return members[0], members[-1]
 
     def _share_dying_inputs(self) -> None:
@@ -173,8 +233,11 @@ class _Planner:
             sources = [root(value) for value in op.inputs]
             for value, source in zip(op.inputs, sources, strict=True):
                 live = self._lives.get(source)
-                if live and live.last == index and value.type == op.result.type and sources.count(source) == 1:
-                    live.last = self._lives[op.result].last
+                result = self._lives[op.result]
+                if live is None or live.loop != result.loop or value.type != op.result.type:
+                    continue
+                if live.last == index and sources.count(source) == 1:
+                    live.last = result.last
                     self._lives[op.result] = live
                     break
 
@@ -182,9 +245,11 @@ class _Planner:
         self._main.attributes[ARENA_BYTES] = integer(size)
         for op in self._ops:
             placed = self._lives.keys() | self._parts.keys()
-            offsets = [self._buffers[value].offset if value in placed else -1 for value in op.results]
-            if any(offset >= 0 for offset in offsets):
-                op.attributes[ARENA] = ints(offsets)
+            for space in (ARENA, LOCAL):
+                places = [self._buffers[value] if value in placed else None for value in op.results]
+                offsets = [place.offset if place and place.space == space else -1 for place in places]
+                if any(offset >= 0 for offset in offsets):
+                    op.attributes[space] = ints(offsets)
 
 
 def lower_bound(lives: Sequence[Live], steps: int) -> int:
@@ -246,6 +311,11 @@ def _nbytes(value: SSAValue) -> int:
     nbytes = type_of(value).nbytes
     assert isinstance(nbytes, int), "memory is planned once sizes are fixed"
     return nbytes
+
+
+def _image_bytes(value: SSAValue) -> int:
+    """Bytes from one image of a value of a batch to the next."""
+    return _nbytes(value) // max(1, *type_of(value).static_shape[:1])
 
 
 def _aligned(nbytes: int) -> int:

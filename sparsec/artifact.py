@@ -9,8 +9,9 @@ import json
 import mmap
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ class Artifact:
 def flat(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The layers of a manifest, members in place of their chains."""
     return [entry for layer in layers for entry in layer.get("members", [layer])]
+
+
+def in_order_of_calls(layers: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The layers as a run calls them: those of a loop in turn, as often as it has rounds."""
+    for _, group in groupby(layers, lambda layer: layer.get("loop", layer["step"])):
+        members = list(group)
+        for _ in range(members[0].get("rounds", 1)):
+            yield from members
 
 
 def read_artifact(path: Path) -> Artifact:

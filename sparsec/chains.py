@@ -135,9 +135,12 @@ class Chain:
 
     @property
     def overlap(self) -> list[int]:
-        """For each member, units that are computed twice where a run is cut in two: the most."""
-        cuts = [zip(self.stops(unit), self.starts(unit), strict=True) for unit in range(1, self.units)]
-        return [max(column) for column in zip(*([stop - start for stop, start in cut] for cut in cuts), strict=True)]
+        """For each member, units that are computed twice where a run through an image is cut in two: the most."""
+        most = [0] * len(self.members)
+        for unit in range(1, self.units):
+            cut = zip(most, self.stops(unit), self.starts(unit), strict=True)
+            most = [max(so_far, stop - start) for so_far, stop, start in cut]
+        return most
 
     @property
     def is_exact(self) -> bool:

@@ -45,7 +45,8 @@ class Options:
     `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
     `precision` bf16 lets kernels round products, never sums, where that is faster. `tuned` is a file of measured times,
     which go before predictions. `verify` is None, "random", or inputs by name.
-    `chains` False leaves each layer a step of its own, so that a profile times it.
+    `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
+    batch before the next one.
     """
 
     target: str = "host"
@@ -60,6 +61,7 @@ class Options:
     verify: Mapping[str, np.ndarray] | str | None = None
     tuned: Path | None = None
     chains: bool = True
+    loops: bool = True
 
 
 @dataclass
@@ -129,9 +131,7 @@ def compile_file(
     references = _references(model, path, options, emit, clock)
 
     clock.step("passes")
-    passed = run_pipeline(
-        model, pipeline(formats=options.formats, threads=options.threads, chains=options.chains), target
-    )
+    passed = run_pipeline(model, pipeline({}, options.formats, options.threads, options.chains, options.loops), target)
     _warn_of_idle_times(target.measured, passed)
 
     with (
@@ -266,7 +266,9 @@ def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: C
 def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -> dict[str, Any]:
     decisions = {decision.node: asdict(decision) for decision in passed.decisions}
     layers, origins = [], iter(zip(scheduled.kernels, scheduled.origins, strict=True))
-    for step in scheduled.plan.steps:
+    loops = [(step, layer.name) for step in scheduled.plan.steps if step.loop for layer in step.layers]
+    in_loop = {name: {"loop": step.symbol, "rounds": step.chunks} for step, name in loops}
+    for step in scheduled.plan.layers:
         calls = []
         for call, (kernel, op) in zip(step.calls, origins, strict=False):
             layer: dict[str, Any] = {"step": call.name, "node": node_name(op), "op": op.name, "kernel": call.symbol}
@@ -277,6 +279,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
             seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
             calls.append({**layer, **why, "seconds": seconds})
         layers.append(_chain_entry(step, calls) if step.chain else calls[0])
+        layers[-1] |= in_loop.get(step.name, {})
     return {
         "sparsec": __version__,
         "model": model.name,

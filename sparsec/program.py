@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.artifact import Artifact, read_artifact
+from sparsec.artifact import Artifact, in_order_of_calls, read_artifact
 from sparsec.errors import TargetError, UsageError
 from sparsec.runners import NativeRunner, make_runner
 from sparsec.target import Port
@@ -79,12 +79,18 @@ class Program:
         return {port.name: array for port, array in zip(self.outputs, self(**inputs), strict=True)}
 
     def profile(self, repeats: int = 20, **inputs: Any) -> list[tuple[str, float]]:
-        """The steps of a run in order, each with its median seconds on one thread. TargetError off the host."""
+        """The layers of a run in order, each with its median seconds on one thread. TargetError off the host.
+
+        A layer of a loop has the seconds of all rounds.
+        """
         if not isinstance(self._runner, NativeRunner):
             raise TargetError(f"{self.path} does not run on this machine itself, so its steps cannot be timed")
         times = self._runner.profile(self._arrays((), inputs), [_empty(port) for port in self.outputs], repeats)
-        names = [layer["step"] for layer in self.manifest["layers"]]
-        return [(name, statistics.median(runs)) for name, runs in zip(names, times, strict=True)]
+        calls = iter(times)
+        seconds = {layer["step"]: 0.0 for layer in self.manifest["layers"]}
+        for layer in in_order_of_calls(self.manifest["layers"]):
+            seconds[layer["step"]] += statistics.median(next(calls))
+        return list(seconds.items())
 
     def time(self, seconds: float, **inputs: Any) -> list[tuple[float, float]]:
         """Of the runs in `seconds` on a device: the time of each by the clock, and of CPU. TargetError elsewhere."""

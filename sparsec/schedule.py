@@ -12,11 +12,11 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from sparsec.ir import ReshapeOp, WeightOp, node_name
+from sparsec.ir import ReshapeOp, WeightOp, node_name, type_of
 from sparsec.model import Model
 from sparsec.passes.chain_layers import chain_of_ops
-from sparsec.passes.plan_memory import MemoryPlan, chain_of
-from sparsec.target import Buffer, Plan, Port, Step
+from sparsec.passes.plan_memory import MemoryPlan, chain_of, images_of, loop_of
+from sparsec.target import Buffer, Loop, Plan, Port, Step
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.native import NativeTarget
@@ -47,7 +47,7 @@ class WeightsFile:
 
 @dataclass
 class Schedule:
-    """A plan, and for each call of its steps, members of chains one by one, the kernel and the op it comes from."""
+    """A plan, and for each call of its steps, members of chains and loops one by one, the kernel and its op."""
 
     plan: Plan
     kernels: list[Kernel] = field(default_factory=list)
@@ -62,8 +62,8 @@ def schedule(
     ops = [op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp | ReturnOp)]
     with weights.open("wb") as stream:
         file = WeightsFile(stream)
-        done = 0
-        for chain, group in groupby(ops, chain_of):
+        done = layers = 0
+        for (loop, chain), group in groupby(ops, lambda op: (loop_of(op), chain_of(op))):
             steps = []
             for op in group:
                 progress("pack weights", done, len(ops))
@@ -74,9 +74,23 @@ def schedule(
                     result.origins.append(op)
             if chain is not None:
                 steps = [_chain(result.origins[-len(steps) :], result.kernels[-len(steps) :], steps, threads)]
-            result.plan.steps += [replace(s, name=f"{i}:{s.name}") for i, s in enumerate(steps, len(result.plan.steps))]
+            steps = [replace(step, name=f"{layers + i}:{step.name}") for i, step in enumerate(steps)]
+            layers += len(steps)
+            result.plan.steps += steps if loop is None else []
+            if loop is not None:
+                _add_to_loop(result, loop, steps, memory)
     result.plan.manifest["weights_bytes"] = file.nbytes
     return result
+
+
+def _add_to_loop(result: Schedule, loop: int, steps: Sequence[Step], memory: MemoryPlan) -> None:
+    """Put steps behind those of their loop, which is the last step of the plan; what is local lies behind scratch."""
+    plan, op, symbol = result.plan, result.origins[-1], f"loop_{loop}"
+    others = plan.steps.pop().members if plan.steps and plan.steps[-1].symbol == symbol else ()
+    members = (*others, *steps)
+    sizes = Loop(type_of(op.results[0]).static_shape[0], images_of(op), memory.local_bytes.get(loop, 0))
+    scratch = _aligned(max(step.scratch for step in members)) + sizes.nbytes
+    plan.steps.append(Step(symbol, symbol, (), sizes.rounds, scratch, loop=sizes, members=members))
 
 
 def _step(op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile) -> Step:
@@ -93,10 +107,14 @@ def _chain(ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequenc
     chain = chain_of_ops(ops, [kernel.walk for kernel in kernels])
     assert chain is not None, "the pass that made the chain has seen to that"
     outer = tuple(dict.fromkeys(place for step in members for place in step.arguments if place.space != "window"))
-    scratch = -(-max(step.scratch for step in members) // ALIGNMENT) * ALIGNMENT + chain.places[-1]
+    scratch = _aligned(max(step.scratch for step in members)) + chain.places[-1]
     group = max(1, chain.chunks // (2 * threads)) if any(chain.overlap) else 1
     name = "+".join(step.name for step in members)
-    return Step(name, f"chain_{len(members)}", outer, chain.chunks, scratch, group, chain, tuple(members))
+    return Step(name, f"chain_{len(members)}", outer, chain.chunks, scratch, group, chain, members=tuple(members))
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _place(argument: SSAValue | Packed, model: Model, memory: MemoryPlan, file: WeightsFile) -> Buffer:

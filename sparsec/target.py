@@ -29,13 +29,31 @@ if TYPE_CHECKING:
 class Buffer:
     """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0.
 
-    `index` numbers the inputs, the outputs, or the members of the chain whose windows these are.
+    `index` numbers the inputs, the outputs, the loops, or the members of the chain whose windows these are. Of a value
+    that is `local` to a loop, memory holds the images of one round, which are `image_bytes` apart.
     """
 
-    space: Literal["input", "output", "arena", "weights", "window"]
+    space: Literal["input", "output", "arena", "weights", "window", "local"]
     index: int
     offset: int
     nbytes: int
+    image_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Rounds through steps, each for `size` of `images` images (the last for what is left).
+
+    What the steps hand on to each other takes `nbytes` in the scratch of the thread.
+    """
+
+    images: int
+    size: int
+    nbytes: int
+
+    @property
+    def rounds(self) -> int:
+        return -(-self.images // self.size)
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,7 @@ class Step:
 
     Chunks of a group, `group` that follow one another, share what a call prepares: pieces are whole groups if they can.
     The calls of a chain are its `members`: chunks are then the last one's units, arguments those of all but windows.
+    The steps of a loop are its `members` as well, its rounds the chunks.
     """
 
     name: str
@@ -53,12 +72,18 @@ class Step:
     scratch: int
     group: int = 1
     chain: Chain | None = None
+    loop: Loop | None = None
     members: tuple[Step, ...] = ()
 
     @property
     def calls(self) -> tuple[Step, ...]:
-        """The members of a chain, or the step itself."""
-        return self.members or (self,)
+        """The calls of kernels: the step itself, or those of its members."""
+        return tuple(call for member in self.members for call in member.calls) or (self,)
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """The steps of a loop, or the step itself."""
+        return self.members if self.loop else (self,)
 
 
 @dataclass(frozen=True)
@@ -89,6 +114,11 @@ class Plan:
     arena_bytes: int
     threads: int
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> list[Step]:
+        """The steps, those of loops in place of these."""
+        return [layer for step in self.steps for layer in step.layers]
 
     @property
     def scratch_bytes(self) -> int:
@@ -151,6 +181,10 @@ class Target(ABC):
     def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
         """How the kernel of `op`, whose layouts and formats are chosen, goes through its images, if row by row."""
         return None
+
+    def splits_by(self, op: Operation, weights: WeightStore, images: int) -> bool:
+        """Whether the kernels of `op`, whose layouts and formats are chosen, go through `images` images one by one."""
+        return False
 
     @abstractmethod
     def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:

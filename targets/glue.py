@@ -89,9 +89,10 @@ def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
         _definitions(plan, isas),
         *_kernel_declarations(plan, isas),
         *(_call(name, call, isa) for name, call in _calls(plan) for isa in isas),
-        *(['#include "chain.c"'] if any(step.chain for step in plan.steps) else []),
-        *(text for i, step in enumerate(plan.steps) if step.chain for text in _chain_tables(i, step, isas)),
-        _table("step", "steps", (_step_row(i, step, isas) for i, step in enumerate(plan.steps))),
+        *(['#include "chain.c"'] if any(layer.chain for layer in plan.layers) else []),
+        *(text for i, layer in enumerate(plan.layers) if layer.chain for text in _chain_tables(i, layer, isas)),
+        _table("step", "layers", (_step_row(f"step_{i}", layer, isas) for i, layer in enumerate(plan.layers))),
+        *(_loop_tables(plan, isas) if any(step.loop for step in plan.steps) else ["#define steps layers"]),
         _table("isa", "isas", (_isa_row(isa) for isa in isas)),
         *_port_tables("input", plan.inputs),
         *_port_tables("output", plan.outputs),
@@ -124,6 +125,8 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
         "ARENA": arena_bytes(plan),
         "SCRATCH": _round_up(plan.scratch_bytes),
         "STEPS": len(plan.steps),
+        "CALLS": sum(len(step.layers) * (step.chunks if step.loop else 1) for step in plan.steps),
+        "LOOPS": sum(step.loop is not None for step in plan.steps),
         "INPUTS": len(plan.inputs),
         "OUTPUTS": len(plan.outputs),
     }
@@ -145,9 +148,9 @@ def _kernel_declarations(plan: Plan, isas: Sequence[Isa]) -> list[str]:
 
 def _calls(plan: Plan) -> Iterator[tuple[str, Step]]:
     """The calls of kernels, with the names of the functions that make them."""
-    for index, step in enumerate(plan.steps):
-        for member, call in enumerate(step.calls):
-            yield (f"step_{index}_{member}" if step.chain else f"step_{index}"), call
+    for index, layer in enumerate(plan.layers):
+        for member, call in enumerate(layer.calls):
+            yield (f"step_{index}_{member}" if layer.chain else f"step_{index}"), call
 
 
 def _call(name: str, call: Step, isa: Isa) -> str:
@@ -185,14 +188,36 @@ def _chain_tables(index: int, step: Step, isas: Sequence[Isa]) -> Iterator[str]:
         yield _function(name, isa, f"run_chain(&{name}_chain, f, scratch, {number}, begin, end)")
 
 
+def _loop_tables(plan: Plan, isas: Sequence[Isa]) -> Iterator[str]:
+    """The loops over layers, and the steps, among which these are."""
+    first, loops, rows, functions = 0, [], [], []
+    for step in plan.steps:
+        name = f"step_{first}"
+        if loop := step.loop:
+            name, local = step.symbol, step.scratch - loop.nbytes
+            functions += [
+                _function(name, isa, f"run_loop(&loops[{len(loops)}], f, scratch, {number}, begin, end)")
+                for number, isa in enumerate(isas)
+            ]
+            loops.append(f"{{&layers[{first}], {len(step.layers)}, {loop.images}, {loop.size}, {local}}},")
+        rows.append(_step_row(name, step, isas))
+        first += len(step.layers)
+    yield '#include "loop.c"'
+    yield _table("loop", "loops", loops)
+    yield from functions
+    yield _table("step", "steps", rows)
+
+
 def _address(buffer: Buffer) -> str:
+    if buffer.space == "local":
+        return f"(char *)((uintptr_t)f->local + {buffer.offset} - (uintptr_t)f->image * {buffer.image_bytes})"
     if buffer.space in ("input", "output", "window"):
         return f"f->{buffer.space}s[{buffer.index}]"
     return f"f->{buffer.space} + {buffer.offset}"
 
 
-def _step_row(index: int, step: Step, isas: Sequence[Isa]) -> str:
-    functions = ", ".join(f"step_{index}{isa.suffix}" for isa in isas)
+def _step_row(name: str, step: Step, isas: Sequence[Isa]) -> str:
+    functions = ", ".join(f"{name}{isa.suffix}" for isa in isas)
     return f"{{{step.chunks}, {step.group}, {{{functions}}}}}, /* {_comment(step.name)} */"
 
 

@@ -79,6 +79,10 @@ class NativeTarget(Target):
         calls = family.lower(op, weights) if family else []
         return calls[0].kernel.walk if len(calls) == 1 else None
 
+    def splits_by(self, op: Operation, weights: WeightStore, images: int) -> bool:
+        family = family_of(op)
+        return family is not None and all(call.kernel.splits_by(images) for call in family.lower(op, weights))
+
     def build(self, plan: Plan, kernels: Sequence[Kernel], weights: Path, output: Path, emit: str) -> None:
         if emit in TEXTS:
             output.write_text(TEXTS[emit](kernels, self.isas[0]))

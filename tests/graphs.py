@@ -88,6 +88,9 @@ class FakeTarget(Target):
         reach = (type_of(op.rhs).static_shape[2] - 1) * dilation + 1
         return Walk(images, height, panel.rows, 1, source, stride, pad, reach)
 
+    def splits_by(self, op: Operation, weights, images: int) -> bool:
+        return isinstance(op, ConvOp | PoolOp | MapOp)
+
     def build(self, plan, kernels, weights, output, emit) -> None:
         raise NotImplementedError
 

@@ -51,6 +51,13 @@ class Kernel(ABC):
         """How the chunks go through the rows of images, for kernels that may be members of a chain."""
         return None
 
+    def splits_by(self, images: int) -> bool:
+        """Whether the chunks are `images` equal runs in order, each of which reads and writes its own image only.
+
+        That is said of operands and results that have one part for each image, one after another.
+        """
+        return self.walk is not None and self.walk.images == images
+
     @property
     def symbol(self) -> str:
         """The function's name without the ISA's suffix: the table row and a hash of the whole specification."""

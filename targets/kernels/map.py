@@ -41,6 +41,9 @@ class Map(Kernel):
     def chunks(self) -> int:
         return self._blocks.chunks
 
+    def splits_by(self, images: int) -> bool:
+        return self._blocks.splits_by(images)
+
     def work(self, isa: Isa) -> dict[str, float]:
         vectors, long = prod(self.space.sizes) / isa.lanes, self.body.long_ops
         return {"elementary function": vectors * long, "map op": vectors * (self.body.ops - long)}

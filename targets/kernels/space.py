@@ -93,6 +93,12 @@ class Blocks:
         """Chunks in all."""
         return prod(self.sizes[: self.axis]) * self.pieces
 
+    def splits_by(self, parts: int) -> bool:
+        """Whether the chunks are `parts` equal runs, each over one of `parts` equal pieces of the outermost loop."""
+        if not self.sizes or self.sizes[0] % parts:
+            return False
+        return self.axis > 0 or self.sizes[0] // parts % self.block == 0
+
     @contextmanager
     def chunk(self, b: Builder, chunk: Index) -> Iterator[tuple[list[Index], Index, Index]]:
         """The indices of the loops before `axis`, and the range of loop `axis` that `chunk` covers."""

@@ -60,18 +60,22 @@ PUBLIC int32_t MODEL(run)(const void *const *inputs, void *const *outputs, void 
     return MODEL(run_with)(inputs, outputs, workspace, NULL);
 }
 
-PUBLIC int32_t MODEL(step_count)(void) { return SPARSEC_STEPS; }
+PUBLIC int32_t MODEL(step_count)(void) { return SPARSEC_CALLS; }
 
 PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, void *workspace, int32_t index) {
     uint32_t usable = usable_isas();
     if (!usable) return CPU_UNFIT;
-    if (index < 0 || index >= SPARSEC_STEPS) return UNKNOWN_STEP;
+    if (index < 0 || index >= SPARSEC_CALLS) return UNKNOWN_STEP;
     if (!workspace || missing(inputs, input_ports, SPARSEC_INPUTS)) return NULL_POINTER;
     if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
     char *arena = aligned(workspace);
     frame frame = {inputs, outputs, arena, MODEL(_weights)};
-    const step *step = &steps[index];
-    if (step->chunks > 0) step->run[__builtin_ctz(usable)](&frame, arena + SPARSEC_ARENA, 0, step->chunks);
+    int32_t isa = __builtin_ctz(usable);
+#if SPARSEC_LOOPS > 0
+    if (run_call_of_loop(loops, &index, &frame, arena + SPARSEC_ARENA, isa)) return OK;
+#endif
+    const step *layer = &layers[index];
+    if (layer->chunks > 0) layer->run[isa](&frame, arena + SPARSEC_ARENA, 0, layer->chunks);
     return OK;
 }
 

@@ -52,8 +52,9 @@ int32_t @name@_isa_usable(int32_t isa);
 int32_t @name@_run_isa(const void *const *inputs, void *const *outputs, void *workspace,
                        const @name@_threads *threads, int32_t isa);
 
-/* The kernels that a run calls, in order (the layers of the manifest). @name@_run_step calls one of them on the caller,
- * over what the steps before it left in the workspace, so that a profiler can time each. */
+/* The calls of kernels that a run makes, in order: the layers of the manifest, those with the same "loop" in turn, for
+ * "rounds" times. @name@_run_step makes one of them on the caller, over what those before it left in the workspace, so
+ * that a profiler can time each. */
 int32_t @name@_step_count(void);
 int32_t @name@_run_step(const void *const *inputs, void *const *outputs, void *workspace, int32_t index);
 

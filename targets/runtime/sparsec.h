@@ -10,13 +10,16 @@
 
 enum { ALIGNMENT = 64, THREAD_PADDING = 128 /* two lines: the prefetcher of x86 fetches lines in pairs */ };
 
-/* The memory of one run; kernel arguments are relative to it. `windows`: those of the chain that runs, see chain.c. */
+/* The memory of one run; kernel arguments are relative to it. `windows`: those of the chain that runs, see chain.c.
+ * `local`: what lives for a round of the loop that runs, whose first image is `image`, see loop.c. */
 typedef struct frame {
     const void *const *inputs;
     void *const *outputs;
     char *arena;
     const char *weights;
     char *const *windows;
+    char *local;
+    int64_t image;
 } frame;
 
 typedef void step_function(const frame *frame, void *scratch, int64_t begin, int64_t end);

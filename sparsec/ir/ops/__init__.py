@@ -2,8 +2,10 @@
 
 from sparsec.ir.ops.base import (
     CHAIN,
+    IMAGES,
     INSIDE,
     KERNEL,
+    LOOP,
     NODE,
     WINDOW,
     RelayoutOp,
@@ -29,8 +31,10 @@ from sparsec.ir.ops.windows import PoolOp, ResizeOp
 
 __all__ = [
     "CHAIN",
+    "IMAGES",
     "INSIDE",
     "KERNEL",
+    "LOOP",
     "NODE",
     "WINDOW",
     "ConcatOp",

@@ -40,7 +40,8 @@ from xdsl.utils.exceptions import VerifyException
 from sparsec.ir.dims import Dim
 from sparsec.ir.types import TensorType
 
-NODE, KERNEL, CHAIN, WINDOW, INSIDE = "node", "kernel", "chain", "window", "inside"
+NODE, KERNEL, CHAIN, WINDOW, LOOP, IMAGES = "node", "kernel", "chain", "window", "loop", "images"
+INSIDE = "inside"
 
 
 def ints(values: Sequence[int]) -> DenseArrayBase:

@@ -118,6 +118,10 @@ class ConvKernel(Kernel):
         shape = self.shape
         return shape.walk(shape.target.rows, self.splits) if self.chunks == shape.panels * self.splits else None
 
+    def splits_by(self, images: int) -> bool:
+        """Chunks are parts of panels or of images, in order."""
+        return self.shape.target.images == images and self.chunks % images == 0
+
     @property
     def scratch(self) -> int:
         return 0 if self.shape.direct else self.block * self.shape.taps * self.shape.stride * 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsec.ir import Panel, TensorType
 from sparsec.ir.dims import ceildiv
@@ -35,9 +35,14 @@ class Domain:
 
     @property
     def blocks(self) -> Blocks:
-        """The results, dealt out as chunks."""
+        """The results, dealt out as chunks; single results in equal ones where these are no less than half as large."""
         multiple = 1 if self.along else 16 * SLOTS
-        return split(self.kept.sizes, max(multiple, CHUNK // max(self.count, 1)), multiple)
+        blocks = split(self.kept.sizes, max(multiple, CHUNK // max(self.count, 1)), multiple)
+        if not self.along or not blocks.sizes:
+            return blocks
+        size, most = blocks.sizes[blocks.axis], blocks.block
+        equal = next((block for block in range(most, most // 2, -1) if size % block == 0), most)
+        return replace(blocks, block=equal)
 
     def visit(self, b: Builder, chunk: Index, visit: Visit) -> None:
         """Calls `visit(offsets, at, count)` for the results of a chunk: the operands' offsets of one result (`along`),

@@ -38,6 +38,12 @@ class Reduce(Kernel):
     def chunks(self) -> int:
         return self.domain.blocks.chunks
 
+    def splits_by(self, images: int) -> bool:
+        """The outermost loop of the input is over images where no loop that is folded has a larger stride."""
+        strides = [stride for segment in self.domain.segments for _, stride in segment.loops]
+        outer = self.domain.kept.strides[0][:1]
+        return bool(outer) and max(strides, default=0) < outer[0] and self.domain.blocks.splits_by(images)
+
     def emit(self, b: Builder) -> None:
         with (
             b.function(self.symbol, [self.source, self.result]) as ((x, y), _, begin, end),
