@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from op_runner import Case
+from op_runner import Case, memory
 from xdsl.ir import Operation, Region
 
 from sparsec.ir import ConvOp, Panel, PanelAttr, type_of
+from sparsec.targets.isa import Isa
+from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.conv.lowering import call
 from sparsec.targets.kernels.conv.row import Row
@@ -74,6 +76,19 @@ def lowering(row: Row):
         return [call(op, weights, row)]
 
     return lower
+
+
+def check_groupings(row: Row, shape: Shape, isa: Isa) -> None:
+    """Ranges of chunks, as threads get them, give what all chunks at once give; `isa` is one of this CPU."""
+    made = case(shape)
+    (one,) = lowering(row)(made.op, made.weights)
+    assert one.kernel.chunks > 3
+    whole, pieces = ([array.copy() for array in memory(made, one)] for _ in range(2))
+    jit = Jit([one.kernel], isa)
+    jit(one.kernel, whole)
+    for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
+        jit(one.kernel, pieces, begin, end)
+    np.testing.assert_array_equal(pieces[-1], whole[-1])
 
 
 # Channels around the blocks of K, outputs around the tiles: each with several of the other.

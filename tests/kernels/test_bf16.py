@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conv_cases import KINDS, Shape, case, lowering
+from conv_cases import KINDS, Shape, case, check_groupings, lowering
 from kernel_runner import run_kernels, spread
 from op_runner import memory
 from xdsl.dialects.builtin import StringAttr, f32
@@ -18,7 +18,6 @@ from sparsec.ir import ConvOp, PanelAttr, WeightOp, type_of
 from sparsec.ir.scalar import region
 from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
-from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.lowering import candidates, takes_pairs
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.table import BF16_ROWS
@@ -148,17 +147,8 @@ def test_epilogues_of_pairs(isa, long):
 @pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)
 @every_row
 def test_chunks_in_any_grouping(isa, row):
-    """Ranges of chunks, as threads get them, give what all chunks at once give."""
-    for shape in (Shape(70, 800, (3, 5)), Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2)):
-        made = case(shape)
-        (one,) = lowering(row)(made.op, made.weights)
-        assert one.kernel.chunks > 3
-        whole, pieces = ([array.copy() for array in memory(made, one)] for _ in range(2))
-        jit = Jit([one.kernel], isa)
-        jit(one.kernel, whole)
-        for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
-            jit(one.kernel, pieces, begin, end)
-        np.testing.assert_array_equal(pieces[-1], whole[-1])
+    check_groupings(row, Shape(70, 800, (3, 5)), isa)
+    check_groupings(row, Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), isa)
 
 
 @pytest.mark.parametrize("size", [(3, 5), (16, 64)])

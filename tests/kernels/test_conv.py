@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conv_cases import KINDS, Shape, case, lowering
+from conv_cases import KINDS, Shape, case, check_groupings, lowering
 from kernel_runner import every_isa, spread
-from op_runner import Case, check, memory
+from op_runner import Case, check
 from xdsl.dialects.builtin import f32
 
 from sparsec import formats
@@ -18,7 +18,6 @@ from sparsec.ir.scalar import region
 from sparsec.target import Candidate
 from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX512, Isa, host_isas
-from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
@@ -68,22 +67,9 @@ def test_extreme_densities(isa, row, density):
 @pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.name)
 @every_row
 def test_chunks_in_any_grouping(isa, row):
-    """Ranges of chunks, as threads get them, give what all chunks at once give."""
-    for shape in (
-        Shape(70, 700, (3, 5)),
-        Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2),
-        Shape(32, 64, (12, 12), groups=8),
-    ):
-        made = case(shape)
-        (one,) = lowering(row)(made.op, made.weights)
-        assert one.kernel.chunks > 4
-        arrays = memory(made, one)
-        whole, pieces = ([array.copy() for array in arrays] for _ in range(2))
-        jit = Jit([one.kernel], isa)
-        jit(one.kernel, whole)
-        for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
-            jit(one.kernel, pieces, begin, end)
-        np.testing.assert_array_equal(pieces[-1], whole[-1])
+    check_groupings(row, Shape(70, 700, (3, 5)), isa)
+    check_groupings(row, Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), isa)
+    check_groupings(row, Shape(32, 64, (12, 12), groups=8), isa)
 
 
 def choice(shape: Shape) -> Candidate:

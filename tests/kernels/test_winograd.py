@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conv_cases import Shape, case, lowering
+from conv_cases import Shape, case, check_groupings, lowering
 from kernel_runner import every_isa, spread
-from op_runner import Case, check, memory
+from op_runner import Case, check
 from xdsl.dialects.builtin import f32
 
 from sparsec.ir.scalar import region
 from sparsec.targets.isa import host_isas
-from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.shape import ConvShape
 from sparsec.targets.kernels.conv.table import WINOGRAD
 
@@ -73,18 +72,9 @@ def test_epilogues(isa, row, long):
 @pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.name)
 @every_row
 def test_chunks_in_any_grouping(isa, row):
-    """Parts of the outputs and rows of tiles, dealt out in any way, give the same results."""
-    for shape in (replace(PLAIN, outputs=70, size=(7, 7)), replace(PLAIN, channels=32, size=(64, 48), batch=3)):
-        made = case(shape)
-        (one,) = lowering(row)(made.op, made.weights)
-        assert one.kernel.chunks > 4
-        arrays = memory(made, one)
-        whole, pieces = ([array.copy() for array in arrays] for _ in range(2))
-        jit = Jit([one.kernel], isa)
-        jit(one.kernel, whole)
-        for begin, end in ((3, one.kernel.chunks), (0, 1), (1, 3)):
-            jit(one.kernel, pieces, begin, end)
-        np.testing.assert_array_equal(pieces[-1], whole[-1])
+    """Parts of the outputs, and rows of tiles."""
+    check_groupings(row, replace(PLAIN, outputs=70, size=(7, 7)), isa)
+    check_groupings(row, replace(PLAIN, channels=32, size=(64, 48), batch=3), isa)
 
 
 def test_other_windows_are_refused():
