@@ -46,6 +46,20 @@ class Memory(Conversion):
         loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, align, pass_thru=zero)
         return self._loaded(loaded, ref.element, lanes)
 
+    def vload_splats(self, ref: Ref, offset: Index, count: int) -> list[Value]:
+        """The `count` elements from `offset` on, each in all lanes of a vector.
+
+        Where instructions take one lane of a vector for all, the elements are loaded as vectors.
+        """
+        if not self.isa.lane_operands:
+            return [self.broadcast(self.load(ref, offset + i)) for i in range(count)]
+        splats: list[Value] = []
+        while len(splats) < count:
+            lanes = next(lanes for lanes in (4, 2, 1) if lanes <= count - len(splats))
+            vector = self.vload(ref, offset + len(splats), lanes=lanes)
+            splats += [self.broadcast(self.extract(vector, lane)) for lane in range(lanes)]
+        return splats
+
     def vstore(
         self,
         value: Value,

@@ -281,7 +281,8 @@ class Output:
         """Prefetches the results of an output that comes soon, and what the epilogue adds to them."""
         extras = zip(self._extras, self.kernel.extras, strict=True)
         full = [ref for ref, extra in extras if extra.full]
-        for offset, _ in self._places(tile, row, column):
+        step = 1 if self.b.isa.x86 else max(1, LINE // (4 * self.b.isa.lanes))  # short vectors share their lines
+        for offset, _ in list(self._places(tile, row, column))[::step]:
             self.b.prefetch(self._target, offset, write=True)
             for ref in full:
                 self.b.prefetch(ref, offset)

@@ -50,7 +50,7 @@ class LaneDenseConv(DenseConv):
         with b.loop(0, work.depth, steps, carry=sums) as k:
             b.prefetch(weights, k * pitch + AHEAD // 4)
             for step in range(steps):
-                values = _lanes(b, weights, (k + step) * pitch, rows)
+                values = b.vload_splats(weights, (k + step) * pitch, rows)
                 row = (k + step) * self.shape.stride
                 vectors = [b.vload(operand, row + v * b.isa.lanes) for v in range(tile.vectors)]
                 for i, value in enumerate(values):
@@ -61,16 +61,6 @@ class LaneDenseConv(DenseConv):
     def _even(self) -> bool:
         """Whether all blocks of K have an even number of rows."""
         return self.shape.depth % 2 == 0 and self.block * self.shape.taps % 2 == 0
-
-
-def _lanes(b: Builder, weights: Ref, place: Index, count: int) -> list[Value]:
-    """`count` weights from `place` on, each in all lanes, loaded four, two or one at a time."""
-    values: list[Value] = []
-    while len(values) < count:
-        width = next(width for width in (4, 2, 1) if width <= count - len(values))
-        vector = b.vload(weights, place + len(values), lanes=width)
-        values += [b.broadcast(b.extract(vector, lane)) for lane in range(width)]
-    return values
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from functools import partial
 
 import numpy as np
 
-from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.builder import Builder, Ref, Value
 from sparsec.targets.kernels.pairs import dot
 
 # Bytes of the stream that are asked for ahead, two lines at once: 6 to 20 % where the weights lie in the L3.
@@ -90,20 +90,12 @@ def accumulate(
     with b.loop(0, count, carry=sums) as i:
         place = i * (1 + height)
         source = (operand + b.convert(b.load(row, place + height), "index")).view(element)
-        values = _values(b, row.view(element), place + (height + 1), height)
+        values = b.vload_splats(row.view(element), place + (height + 1), height)
         for v, at in enumerate(offsets):
             vector = b.vload(source, at)
             for output, value in enumerate(values):
                 total = output * len(offsets) + v
                 sums[total] = add(vector, value, sums[total])
-
-
-def _values(b: Builder, row: Ref, place: Index, count: int) -> list[Value]:
-    """`count` values from `place` on, each in all lanes."""
-    if b.isa.lane_operands and 1 < count <= b.isa.lanes:
-        loaded = b.vload(row, place, lanes=count)
-        return [b.broadcast(b.extract(loaded, lane)) for lane in range(count)]
-    return [b.broadcast(b.load(row, place + i)) for i in range(count)]
 
 
 def _add_step(b: Builder, step: Ref, operand: Ref, offsets: Sequence[int], sums: list[Value], together: int) -> None:
@@ -115,7 +107,7 @@ def _add_step(b: Builder, step: Ref, operand: Ref, offsets: Sequence[int], sums:
     """
     places = [b.convert(b.load(step.view("u32"), i), "index") for i in range(together)]
     sources = [(operand + place).view("f32") for place in places]
-    values = _values(b, step.view("f32"), together, together)
+    values = b.vload_splats(step.view("f32"), together, together)
     products = [(source, value, v) for source, value in zip(sources, values, strict=True) for v in range(len(offsets))]
     held = _held(b.isa.registers - SPARE - len(offsets), len(offsets), together)
     for first in range(0, len(products), held):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.dense import OUTPUTS
-from sparsec.targets.kernels.conv.shape import Tile, tiles
+from sparsec.targets.kernels.conv.shape import LINE, Tile, tiles
 from sparsec.targets.kernels.conv.winograd_chunk import Chunk
 from sparsec.targets.kernels.conv.winograd_formulas import POINTS, TAPS, filter_to_points
 
@@ -87,13 +87,16 @@ class Products:
             if tile.start == 0:
                 b.prefetch(ahead, k * rows, locality=2)
             if self.chunk.tiling.across:  # the rows of V at the next point (2 %)
-                for i in range(tile.vectors):
+                for i in range(0, tile.vectors, 1 if b.isa.x86 else LINE // lanes):
                     b.prefetch(v, k * columns + (self.chunk.tiling.v_point + i * lanes))
             vectors = [b.vload(v, k * columns + i * lanes, align=4 * lanes) for i in range(tile.vectors)]
+            by_lane = b.isa.lane_operands and rows <= OUTPUTS
+            splats = b.vload_splats(u, k * rows, rows) if by_lane else []
             for row in range(rows):
                 first = row // OUTPUTS * OUTPUTS
                 packed = min(OUTPUTS, rows - first)
-                weight = b.broadcast(b.load(u, k * packed + (first * depth + row - first)))
+                place = k * packed + (first * depth + row - first)
+                weight = splats[row] if splats else b.broadcast(b.load(u, place))
                 for i, vector in enumerate(vectors):
                     sums[row * tile.vectors + i] = b.fma(weight, vector, sums[row * tile.vectors + i])
         for total, place in zip(sums, places, strict=True):
