@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-LONGEST = 16  # members of a chain; CHAIN_MEMBERS of runtime/chain.c
+LONGEST = 16  # members of a chain; the runtime is told
 
 
 @dataclass(frozen=True)

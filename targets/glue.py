@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sparsec import chains
 from sparsec.artifact import ABI
 from sparsec.errors import UsageError
 from sparsec.target import Buffer, Plan, Port, Step
@@ -124,6 +125,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
         "VERSION": _quoted(version("sparsec")),
         "ARENA": arena_bytes(plan),
         "SCRATCH": _round_up(plan.scratch_bytes),
+        "CHAIN_MEMBERS": chains.LONGEST,
         "STEPS": len(plan.steps),
         "CALLS": sum(len(step.layers) * (step.chunks if step.loop else 1) for step in plan.steps),
         "LOOPS": sum(step.loop is not None for step in plan.steps),

@@ -4,8 +4,6 @@
  * so a member is given the address where panel 0 would lie. */
 #include "sparsec.h"
 
-enum { CHAIN_MEMBERS = 16 };
-
 /* Rows [low, high) of a member read rows [low * stride - pad, (high - 1) * stride - pad + reach) of another's result. */
 typedef struct chain_read {
     int32_t member, stride, pad, reach;
@@ -34,8 +32,8 @@ typedef struct walk {
     void *scratch;
     int64_t image;
     int32_t isa;
-    int32_t done[CHAIN_MEMBERS], base[CHAIN_MEMBERS];
-    char *windows[CHAIN_MEMBERS];
+    int32_t done[SPARSEC_CHAIN_MEMBERS], base[SPARSEC_CHAIN_MEMBERS];
+    char *windows[SPARSEC_CHAIN_MEMBERS];
 } walk;
 
 static int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
