@@ -40,8 +40,8 @@ from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
 
-CPUS = ("cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1")
-TILES = (16, 32, 56)  # floats
+CPUS = ("cortex-a53", "cortex-a55", "cortex-a72", "cortex-a76", "neoverse-n1")
+TILES = (16, 32, 52, 64)  # floats
 DEPTH = 128  # columns of weights in a block
 DENSITIES = (0.2, 0.1)
 PEERS = ("plain", "x2", "pipelined")
@@ -64,7 +64,7 @@ class Line:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("loops", "models"))
-    parser.add_argument("--models", nargs="*", default=["mobilenet_v1", "mobilenet_v2"])
+    parser.add_argument("--models", nargs="*", default=["mobilenet_v1", "mobilenet_v2", "resnet50"])
     arguments = parser.parse_args()
     if arguments.only != "models":
         show_loops()
@@ -95,18 +95,19 @@ def sparse_cycles(cpu: str, tile: int, density: float) -> float:
 @cache
 def sparse_loops(cpu: str, tile: int) -> tuple[Loop, Loop]:
     """The loop over steps of several non-zeros, and that over those left over."""
-    found = {loop.multiply_adds: loop for loop in loops(_assembly(QuadRow(DEPTH, tile), cpu, tile))}
+    found = {loop.multiply_adds: loop for loop in loops(assembly(QuadRow(DEPTH, tile), cpu, tile))}
     return found[TOGETHER * tile // 4], found[tile // 4]
 
 
 @cache
 def dense_cycles(cpu: str) -> float:
     """Cycles for a multiply-add of a vector in the dense kernel's largest tile."""
-    loop = max(loops(_assembly(LaneDenseRow(DEPTH), cpu, 48)), key=lambda loop: loop.multiply_adds)
+    loop = max(loops(assembly(LaneDenseRow(DEPTH), cpu, 48)), key=lambda loop: loop.multiply_adds)
     return loop.cycles(cpu) / loop.multiply_adds
 
 
-def _assembly(row: Row, cpu: str, pixels: int) -> str:
+def assembly(row: Row, cpu: str, pixels: int) -> str:
+    """What the compiler makes of a 1x1 convolution."""
     return emit_assembly([kernel(row, pixels)], refine(NEON, cpu))
 
 
