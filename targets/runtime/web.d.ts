@@ -20,7 +20,7 @@ export interface Port {
 /** What the compiler says of a step of the model, and how long it took. */
 export interface Timing {
   readonly name: string;
-  /** Mean milliseconds on one thread. */
+  /** Milliseconds on one thread: the median, or the mean where the page gets a coarse clock. */
   readonly ms: number;
   readonly op: string;
   readonly kernel: string;

@@ -125,7 +125,7 @@ class Engine {
     }));
   }
 
-  // A run; or mean milliseconds of each step over `repeats` of them, as clocks of browsers are coarse.
+  // A run; or milliseconds of each step over `repeats` of them: medians, or means where pages get a coarse clock.
   execute(repeats) {
     const { name, layout, layers, inputs } = this.#manifest;
     const addresses = [layout.pointers, layout.pointers + 4 * inputs.length, layout.workspace];
@@ -134,15 +134,18 @@ class Engine {
       if (code !== 0) throw new Error(`${name}: the module returned error ${code}`);
     };
     if (!repeats) return call('run');
-    const times = layers.map(() => 0);
+    const times = layers.map(() => []);
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let step = 0; step < times.length; step++) {
         const start = performance.now();
         call('run_step', step);
-        times[step] += (performance.now() - start) / repeats;
+        times[step].push(performance.now() - start);
       }
     }
-    return times;
+    const typical = globalThis.crossOriginIsolated === false
+      ? (values) => values.reduce((sum, value) => sum + value) / repeats
+      : (values) => values.sort((a, b) => a - b)[repeats >> 1];
+    return times.map(typical);
   }
 
   #bytes(port, length) {
