@@ -17,11 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from sparsec import __version__
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.shipped import ARM_COSTS, COSTS
 from sparsec.targets.shipped_arm import CPUS, cpu_named
 
-SETS, LINE = 64, 64  # of an L1 cache; its ways are what differs
+SETS = 64  # of an L1 cache; its ways are what differs
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Caches:
     def overflow(self, rows: int, nbytes: int, stride: int) -> float:
         """The part of `rows` rows of `nbytes` bytes, `stride` bytes apart, that does not stay in the L1."""
         held = [0] * SETS
-        lines = -(-nbytes // LINE)
+        lines = -(-nbytes // LINE_BYTES)
         for row in range(rows):
             for line in range(lines):
-                held[(row * stride // LINE + line) % SETS] += 1
-        ways = self.l1 // (SETS * LINE)
+                held[(row * stride // LINE_BYTES + line) % SETS] += 1
+        ways = self.l1 // (SETS * LINE_BYTES)
         return sum(count for count in held if count > ways) / (rows * lines)
 
 

@@ -9,6 +9,9 @@ from typing import Literal
 
 import llvmlite.binding as llvm
 
+LINE_BYTES = 64  # in a line of the caches
+LINE = LINE_BYTES // 4  # floats; panels are padded to whole lines
+
 
 @dataclass(frozen=True)
 class Isa:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparsec.targets.isa import LINE_BYTES
 from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.base import Kernel
-
-LINE = 64
 
 
 class Flusher:
@@ -54,4 +53,4 @@ class Timed:
 
 def _touch(array: np.ndarray) -> None:
     """Reads one byte of each line."""
-    array[::LINE].max(initial=0)
+    array[::LINE_BYTES].max(initial=0)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE, Isa
 
 CHAINS = 8  # sums that must run at once: two multiply-adds a cycle with a latency of four
 UNROLL = 4  # steps of k written out
-LINE = 16  # floats in a line of the caches
 
 
 @dataclass(frozen=True)

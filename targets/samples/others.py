@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsec.ir.scalar import region
 from sparsec.ir.types import f32
+from sparsec.targets.isa import LINE
 from sparsec.targets.kernels.map import Map
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
@@ -16,7 +17,6 @@ from sparsec.targets.kernels.space import Space
 from sparsec.targets.kernels.windows.depthwise import Depthwise
 from sparsec.targets.kernels.windows.windows import Window
 
-LINE = 16
 RELU6 = Body.of(region([f32], lambda x: x.max(0.0).min(6.0)))
 SILU = Body.of(region([f32], lambda x: x / ((-x).call("exp") + 1.0)))
 

@@ -13,14 +13,13 @@ import numpy as np
 from sparsec.chains import Walk
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
 from sparsec.targets.kernels.conv.shift import Shifting
 from sparsec.targets.kernels.region import Body
 
-LINE = 64  # bytes
 TOGETHER = 4  # vectors that go through a long epilogue side by side, to hide latencies
 SUMS_BYTES = 512 * 1024  # of a panel's sums, from which on they count as too large for the L2
 
@@ -90,7 +89,7 @@ class ConvKernel(Kernel):
             "near byte": read + written,
             "far read byte": beyond * read,
             "far written byte": beyond * written,
-            "epilogue function": self.epilogue.long_ops * written / LINE,
+            "epilogue function": self.epilogue.long_ops * written / LINE_BYTES,
         }
 
     @property
@@ -281,7 +280,7 @@ class Output:
         """Prefetches the results of an output that comes soon, and what the epilogue adds to them."""
         extras = zip(self._extras, self.kernel.extras, strict=True)
         full = [ref for ref, extra in extras if extra.full]
-        step = 1 if self.b.isa.x86 else max(1, LINE // (4 * self.b.isa.lanes))  # short vectors share their lines
+        step = 1 if self.b.isa.x86 else max(1, LINE_BYTES // (4 * self.b.isa.lanes))  # short vectors share their lines
         for offset, _ in list(self._places(tile, row, column))[::step]:
             self.b.prefetch(self._target, offset, write=True)
             for ref in full:

@@ -12,12 +12,10 @@ from xdsl.ir import SSAValue
 
 from sparsec.chains import Walk
 from sparsec.ir import ConvOp, Panel, TensorType, type_of
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.windows.windows import Window
-
-LINE = 16  # floats in 64 bytes, to which panels are padded
 
 
 @dataclass(frozen=True)

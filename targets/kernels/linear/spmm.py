@@ -15,13 +15,12 @@ import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.conv.shape import tiles
 from sparsec.targets.kernels.conv.stream import accumulate, pack_stream, walk
 from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 from sparsec.targets.kernels.transpose import COLUMNS, block_rows, columns_of
 
-LINE = 16  # floats, to which panels are padded
 CHUNKS = 16  # wanted where tokens are few
 LEAST = 64  # rows of weights in a part, so that runs of equal length stay long
 
