@@ -83,10 +83,10 @@ class Page:
         return self.browser.run(script, *arguments)
 
 
-def require(program: str, package: str) -> None:
+def require(program: str, remedy: str) -> None:
     if shutil.which(program) is None:
-        assert "SPARSEC_CI" not in os.environ, f"CI installs {package}"
-        pytest.skip(f"{program} is missing: apt install {package}")
+        assert "SPARSEC_CI" not in os.environ, f"CI has {program}"
+        pytest.skip(f"{program} is missing: {remedy}")
 
 
 @pytest.fixture(scope="session")
@@ -102,15 +102,15 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    require("chromium", "chromium")
-    require("chromedriver", "chromium-driver")
+    require("chromium", "apt install chromium")
+    require("chromedriver", "apt install chromium-driver")
     with Browser() as browser:
         yield browser
 
 
 @pytest.fixture
 def node(folder) -> Node:
-    require("node", "nodejs")
+    require("node", "install Node.js 20.16 or later")
     return Node(folder)
 
 

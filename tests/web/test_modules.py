@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,17 @@ def test_in_a_worker_and_without_eval(page, x):
     const y = await new Promise(answer);
     return Array.from(Object.values(y)[0]);"""
     check(page.run(script, page.url("inside.js"), x.ravel().tolist()), x)
+
+
+def test_example(node, folder):
+    script = Path(__file__).parents[2] / "examples" / "node" / "run.mjs"
+    for variant in ("inside", "threads"):
+        command = ["node", script, folder / f"{variant}.js"]
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+        assert lines[1] == "input x: float32 67x50"
+        y = toy.expected(np.ones(toy.SHAPE, np.float32))
+        found = np.array(lines[2].rpartition(": ")[2].split(), np.float32)
+        np.testing.assert_allclose(found, y[0, :4], rtol=1e-6, atol=1e-5)
 
 
 def test_types(folder):
