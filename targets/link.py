@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsec.errors import UsageError
+from sparsec.errors import SparsecError, UsageError
 from sparsec.target import Plan
 from sparsec.targets import glue
 from sparsec.targets.isa import Isa
@@ -44,7 +44,7 @@ def link(
         code += _compile_glue(plan, isas, build, emit)
         data = _assemble_data(plan, isas, weights, build)
         artifact = build / output.name
-        _LINKERS[emit](_Inputs(plan, isas[0], code, data), artifact)
+        _LINKERS[emit](_Inputs(plan, isas, code, data), artifact)
         os.replace(build / f"{plan.name}.h", output.with_suffix(".h"))
         os.replace(artifact, output)
 
@@ -88,9 +88,13 @@ class _Inputs:
     """What a linker joins: objects of the code, and the one of the weights."""
 
     plan: Plan
-    isa: Isa
+    isas: Sequence[Isa]
     code: list[Path]
     data: Path
+
+    @property
+    def isa(self) -> Isa:
+        return self.isas[0]
 
     @property
     def abi(self) -> list[str]:
@@ -116,6 +120,9 @@ def _link_dylib(inputs: _Inputs, artifact: Path) -> None:
     options = ["-dynamiclib", "-Wl,-dead_strip", "-Wl,-undefined,dynamic_lookup"]  # the last for weak symbols
     options.append(f"-Wl,-install_name,@rpath/{artifact.name}")
     joined = _join(inputs, artifact, (*inputs.abi, *glue.TVM_FFI))
+    suffixes = tuple(isa.suffix for isa in inputs.isas)
+    if lost := [name for name in llvm("llvm-nm", "-u", joined).split() if name.endswith(suffixes)]:
+        raise SparsecError(f"no code for {', '.join(lost)}")  # the linker would leave it to the loader
     zig("cc", "-target", zig_target(inputs.isa), *options, joined, inputs.data, "-o", artifact)
 
 

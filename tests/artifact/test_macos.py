@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import pytest
 from artifact import toy
 
 from sparsec.artifact import read_artifact
-from sparsec.errors import TargetError, UsageError
+from sparsec.errors import SparsecError, TargetError, UsageError
 from sparsec.program import load
 from sparsec.targets.glue import FUNCTIONS, TVM_FFI
+from sparsec.targets.link import link
 from sparsec.targets.registry import parse_target
 from sparsec.targets.tools import llvm, zig
 
@@ -114,6 +115,16 @@ def test_library_exports_its_abi(artifacts):
     assert exported - linkers == {*ABI, *(f"_{name}" for name in TVM_FFI)}
     undefined = {line.split()[-1].removeprefix("_") for line in llvm("llvm-nm", "-u", artifacts["dylib"]).splitlines()}
     assert undefined <= LIBSYSTEM | WEAK
+
+
+def test_kernel_that_is_missing(tmp_path):
+    """It is found here, not by the loader."""
+    isas, plan = toy.ISAS["arm-macos"], toy.toy_plan()
+    plan.steps.append(replace(plan.steps[0], symbol="lost"))
+    objects = toy.toy_objects(tmp_path / "kernels", isas)
+    with pytest.raises(SparsecError, match="no code for _lost__neon"):
+        link(plan, objects, isas, toy.toy_weights(tmp_path), tmp_path / "out" / "toy.dylib", "dylib")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("emit", ["obj", "a"])
