@@ -122,7 +122,7 @@ def _cut(layers: Sequence[_Layer], cache: Cache, threads: int) -> list[_Run]:
     for start, layer in enumerate(layers):
         ending.setdefault(start + 1, []).append(_single(layer, cache))
         same = takewhile(lambda other, loop=layer.loop: other.loop == loop, layers[start : start + LONGEST])
-        for run in _chains(list(same), cache, 1 if layer.loop else threads):
+        for run in _chains(list(same), cache, threads if layer.loop is None else 1):
             ending.setdefault(start + len(run.layers), []).append(run)
         options = [(best[start + 1 - len(run.layers)], run) for run in ending.pop(start + 1)]
         (seconds, runs), run = min(options, key=lambda option: option[0][0] + option[1].seconds)
