@@ -99,13 +99,13 @@ class Clock:
 
     def __init__(self, progress: Progress):
         self.seconds: dict[str, float] = {}
-        self._progress, self._name, self._start = progress, "", time.perf_counter()
+        self.progress, self._name, self._start = progress, "", time.perf_counter()
 
     def step(self, name: str) -> None:
         now = time.perf_counter()
         if self._name:
             self.seconds[self._name] = round(now - self._start, 3)
-        self._progress(name, 0, 0)
+        self.progress(name, 0, 0)
         self._name, self._start = name, now
 
 
@@ -138,21 +138,34 @@ def compile_file(
         tempfile.TemporaryDirectory(dir=_existing_folder(output), prefix=".sparsec-") as folder,
         debug.stage("code generation", lambda: print_module(model.module)),
     ):
-        clock.step("pack weights")
-        weights, built = Path(folder) / "weights", Path(folder) / "built" / output.name
-        scheduled = schedule(model, target, passed.memory, weights, options.threads, progress)
-        scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed))
-
-        clock.step("generate code and link")
-        built.parent.mkdir()
-        target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
+        built = Path(folder) / "built" / output.name
+        scheduled = _build(model, target, passed, built, emit, options.threads, clock)
         comparisons = _verify(built, references, target.precision, clock)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # What describes the artifact before the artifact.
-        for file in sorted(built.parent.iterdir(), key=lambda file: (file == built, file)):
-            file.replace(output.parent / file.name)
+        _move(built, output)
     clock.step("done")
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
+
+
+def _build(
+    model: Model, target: NativeTarget, passed: Passed, built: Path, emit: str, threads: int, clock: Clock
+) -> Schedule:
+    """Writes the artifact of a model that all passes went over, and what lies beside it."""
+    clock.step("pack weights")
+    weights = built.parent.with_name("weights")
+    scheduled = schedule(model, target, passed.memory, weights, threads, clock.progress)
+    scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed))
+
+    clock.step("generate code and link")
+    built.parent.mkdir()
+    target.build(scheduled.plan, scheduled.kernels, weights, built, emit)
+    return scheduled
+
+
+def _move(built: Path, output: Path) -> None:
+    """Puts the artifact and what lies beside it in their places: what describes the artifact comes first."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for file in sorted(built.parent.iterdir(), key=lambda file: (file == built, file)):
+        file.replace(output.parent / file.name)
 
 
 _SUFFIXES = {

@@ -43,7 +43,8 @@ class Network:
     def __init__(self, path: Path, options: Options) -> None:
         self.target: NativeTarget = target_of(options)
         self.model: Model = import_model(path, options)
-        passes = pipeline(formats=options.formats, threads=options.threads, chains=options.chains)
+        # Loops and chains are made of kernels that are chosen.
+        passes = pipeline(formats=options.formats, threads=options.threads, chains=False, loops=False)
         run_pipeline(self.model, passes, self.target)
         self.layers = self._layers()
 
