@@ -13,7 +13,7 @@ from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
-from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, STRIDED_WINOGRAD, TAPS, WINOGRAD
+from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, STRIDED_WINOGRAD, TAPS, WASM_ROWS, WINOGRAD
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
@@ -145,4 +145,12 @@ CONV = (
     ConvSample(SHARED, 0.05, 64, 64, 56, 2, 3, 2),
     ConvSample(SHARED, 0.1, 128, 256, 7, 7, 3),
     ConvSample(SHARED_FOURS, 0.1, 64, 128, 14, 14, 3, height=4),
+)
+
+(DEEP,) = WASM_ROWS.values()
+# The same layers in both ways, as these differ by a tenth at most.
+CONV_WASM = tuple(
+    ConvSample(row, 0.1, *sizes)
+    for row in (NARROW, DEEP)
+    for sizes in ((512, 512, 14, 14), (1024, 256, 14, 14), (256, 1024, 14, 14), (512, 128, 28, 4), (1024, 1024, 7, 7))
 )
