@@ -67,7 +67,7 @@ def test_only_windows_of_seven_rows_and_few_channels_fit():
     for other in (
         replace(PLAIN, strides=(1, 1)),
         replace(PLAIN, kernel=(5, 3)),
-        replace(PLAIN, channels=21),
+        replace(PLAIN, channels=140),
         replace(PLAIN, dilations=(2, 1)),
     ):
         assert not ROW.fits(ConvShape.of(case(other).op))
