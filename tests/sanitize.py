@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,5 +65,16 @@ def run(
     if sanitizer == "thread":
         sources = [*sources, Path(__file__).parent / "examples" / "tsan.c"]
     subprocess.run(["cc", *flags, *sources, *objects, "-lpthread", "-o", program], check=True)
-    # Without randomised addresses: kernels with more of that than old runtimes of the sanitizers know of abort them.
-    return subprocess.run(["setarch", "-R", program], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run([*_fixed_addresses(), program], capture_output=True, text=True, check=False, timeout=300)
+
+
+@cache
+def _fixed_addresses() -> list[str]:
+    """Kernels that randomise more of an address than an old runtime of a sanitizer knows of abort it; empty in
+    containers that forbid to switch that off.
+    """
+    command = ["setarch", "-R"]
+    allowed = (
+        shutil.which("setarch") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+    )
+    return command if allowed else []
