@@ -43,8 +43,8 @@ class Options:
     """How to compile. `emit` None means what the target makes itself.
 
     `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
-    `precision` bf16 lets kernels round products, never sums, where that is faster. `tuned` is a file of measured times,
-    which go before predictions. `verify` is None, "random", or inputs by name.
+    `precision` bf16 or f16 lets kernels round products, never long sums, where that is faster. `tuned` is a file of
+    measured times, which go before predictions. `verify` is None, "random", or inputs by name.
     `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
     batch before the next one.
     """
@@ -54,7 +54,7 @@ class Options:
     dims: Mapping[str, int] = field(default_factory=dict)
     threads: int = 1
     formats: Literal["auto", "dense", "sparse"] = "auto"
-    precision: Literal["f32", "bf16"] = "f32"
+    precision: Literal["f32", "bf16", "f16"] = "f32"
     emit: str | None = None
     weights: Literal["inside", "separate"] = "inside"
     weights_limit: int | None = None
@@ -81,8 +81,9 @@ class Result:
         """A few lines about the artifact."""
         layers = flat(self.manifest["layers"])
         sparse = sum(layer["format"] != "dense" for layer in layers if layer.get("format"))
-        rounding = sum("_bf16_" in layer.get("row", "") for layer in layers)
-        notes = f", {rounding} round products to bf16" if self.manifest["precision"] == "bf16" else ""
+        precision = self.manifest["precision"]
+        rounding = sum(f"_{precision}_" in layer.get("row", "") for layer in layers)
+        notes = f", {rounding} round products to {precision}" if precision != "f32" else ""
         if self.manifest["tuned"] is not None:
             notes += f", {self.manifest['tuned']} chosen by measured times"
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))

@@ -70,6 +70,11 @@ class Isa:
         return self.triple.startswith("aarch64")
 
     @property
+    def half_arithmetic(self) -> bool:
+        """Whether there is arithmetic on vectors of f16."""
+        return "+fullfp16" in self.features.split(",")
+
+    @property
     def relaxed(self) -> bool:
         """Whether this is WebAssembly with relaxed SIMD."""
         return self.wasm and self.fma
@@ -103,8 +108,8 @@ ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, WASM, WASM_RELAXED)}
 
 BF16_ISAS = {isa.name: isa for isa in (AVX512_AMX, AVX512_BF16)}
 
-Precision = Literal["f32", "bf16"]
-"""What products may be rounded to: f32, as the model says, or bf16 where that is faster. Sums are f32."""
+Precision = Literal["f32", "bf16", "f16"]
+"""What products may be rounded to: f32, as the model says, or bf16 or f16 where faster. Sums of many are f32."""
 
 # The features that x86-64-v4 and x86-64-v3 add and that kernels use.
 _AVX2_NEEDS = {"avx2", "fma", "f16c", "bmi2", "lzcnt", "movbe"}

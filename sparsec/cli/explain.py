@@ -31,8 +31,9 @@ def command(artifact, layer, as_json) -> None:
         _detail(layers[0])
     else:
         _overview(layers)
-        if manifest["precision"] == "bf16":
-            click.echo("Compiled with --precision bf16: kernels of that name round products to bf16; sums are f32.")
+        if (precision := manifest["precision"]) != "f32":
+            sums = "sums are f32" if precision == "bf16" else "sums of many are f32"
+            click.echo(f"Compiled with --precision {precision}: kernels of that name round products to it; {sums}.")
         for step in steps:
             if "members" in step:
                 click.echo(f"{_joined(step)} run together, row by row.")

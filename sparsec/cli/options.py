@@ -24,10 +24,11 @@ stdout = Console(width=None if Console().is_terminal else 100)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 precision = click.option(
     "--precision",
-    type=click.Choice(["f32", "bf16"]),
+    type=click.Choice(["f32", "bf16", "f16"]),
     default="f32",
     show_default=True,
-    help="bf16 lets kernels round products to bf16 (sums stay f32) where that is faster; --verify shows the error.",
+    help="bf16 lets kernels round products to bf16 (sums stay f32) where that is faster; f16 does on arm+fp16, with "
+    "short sums in f16. --verify shows the error.",
 )
 device = click.option(
     "--device", metavar="ssh://USER@HOST[:PORT]", help="Do it there; only sshd is needed. qemu[:CPU] emulates ARM here."

@@ -146,7 +146,12 @@ class ConvKernel(Kernel):
                         packing.emit(rows, packed, panel, channels)
                         rows = packed
                     depth = channels * self.shape.taps
+                    rows = self.prepared(b, rows, scratch, depth)
                     self.multiply(b, Work(rows, weights, output, group, block, depth, low, high))
+
+    def prepared(self, b: Builder, rows: Ref, scratch: Ref, depth: Index) -> Ref:
+        """`depth` rows of B as the kernel multiplies them."""
+        return rows
 
     def _channels(self, b: Builder, block: Index) -> Index:
         """How many input channels a block has."""

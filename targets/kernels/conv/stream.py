@@ -25,7 +25,7 @@ from functools import partial
 
 import numpy as np
 
-from sparsec.targets.builder import Builder, Ref, Value
+from sparsec.targets.builder import Builder, Ref, Value, elements
 from sparsec.targets.kernels.pairs import dot
 
 # Bytes of the stream that are asked for ahead, two lines at once: 6 to 20 % where the weights lie in the L3.
@@ -78,13 +78,13 @@ def accumulate(
 ) -> None:
     """Adds a row's products with the vectors `offsets` floats behind each row of B; sums are output by output.
 
-    `element` is i32 where values and rows of B are pairs of bf16.
+    `element` is i32 where values and rows of B are pairs of bf16; f16 takes steps of several non-zeros.
     """
     if together > 1:
         whole = count - count % together
         for start, stop, step in ((0, whole, together), (whole, count, 1)):
             with b.loop(start, stop, step, carry=sums) as i:
-                _add_step(b, row + (i * (1 + height) + height), operand, offsets, sums, step)
+                _add_step(b, row + (i * (1 + height) + height), operand, offsets, sums, step, element)
         return
     add = b.fma if element == "f32" else partial(dot, b)
     with b.loop(0, count, carry=sums) as i:
@@ -98,7 +98,9 @@ def accumulate(
                 sums[total] = add(vector, value, sums[total])
 
 
-def _add_step(b: Builder, step: Ref, operand: Ref, offsets: Sequence[int], sums: list[Value], together: int) -> None:
+def _add_step(
+    b: Builder, step: Ref, operand: Ref, offsets: Sequence[int], sums: list[Value], together: int, element: str
+) -> None:
     """Adds the products of one step of `together` non-zeros.
 
     The vectors of as many of them as registers hold are loaded before one is used: in-order cores wait for each load
@@ -106,13 +108,18 @@ def _add_step(b: Builder, step: Ref, operand: Ref, offsets: Sequence[int], sums:
     Neoverse N1 12.8 and 14.3, A55 44 and 41.
     """
     places = [b.convert(b.load(step.view("u32"), i), "index") for i in range(together)]
-    sources = [(operand + place).view("f32") for place in places]
-    values = b.vload_splats(step.view("f32"), together, together)
+    sources = [(operand + place).view(element) for place in places]
+    lanes = b.isa.lanes * 4 // elements.size(element)
+    if element == "f32":
+        values = b.vload_splats(step.view("f32"), together, together)
+    else:  # in the lower halves of words
+        words = b.bitcast(b.vload(step, together, lanes=together), element)
+        values = [b.broadcast(b.extract(words, 2 * i), lanes) for i in range(together)]
     products = [(source, value, v) for source, value in zip(sources, values, strict=True) for v in range(len(offsets))]
     held = _held(b.isa.registers - SPARE - len(offsets), len(offsets), together)
     for first in range(0, len(products), held):
         some = products[first : first + held]
-        loaded = b.loaded([b.vload(source, offsets[v]) for source, _, v in some])
+        loaded = b.loaded([b.vload(source, offsets[v], lanes=lanes) for source, _, v in some])
         for (_, value, v), vector in zip(some, loaded, strict=True):
             sums[v] = b.fma(vector, value, sums[v])
 

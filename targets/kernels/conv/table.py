@@ -6,6 +6,7 @@ from sparsec.targets.kernels.conv.bf16 import Bf16Row
 from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
+from sparsec.targets.kernels.conv.half import HalfDenseRow, HalfQuadRow
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import DeepRow, SparseRow
@@ -37,9 +38,13 @@ BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), Sparse
 """Rows that round products to bf16, for compilations that allow it."""
 
 
+F16_ROWS: dict[str, Row] = {row.name: row for row in (HalfDenseRow(64), HalfQuadRow(128, 112), HalfQuadRow(128, 64))}
+"""Rows that round products to f16, for compilations that allow it."""
+
+
 def rows_of(precision: str) -> dict[str, Row]:
     """The rows whose products are at least of this precision."""
-    return {**ROWS, **ARM_ROWS, **WASM_ROWS, **(BF16_ROWS if precision == "bf16" else {})}
+    return {**ROWS, **ARM_ROWS, **WASM_ROWS, **{"bf16": BF16_ROWS, "f16": F16_ROWS}.get(precision, {})}
 
 
 @cache
@@ -50,7 +55,8 @@ def variants(precision: str) -> dict[str, Row]:
 
 def row_named(name: str) -> Row:
     """The row that a plan names."""
-    return {**variants("bf16"), **rows_of("bf16")}[name]
+    precision = "bf16" if "_bf16_" in name else "f16"
+    return {**variants(precision), **rows_of(precision)}[name]
 
 
 __all__ = [
@@ -58,6 +64,7 @@ __all__ = [
     "BF16_ROWS",
     "BLOCKS",
     "DENSE",
+    "F16_ROWS",
     "ROWS",
     "SPARSE",
     "TAPS",
