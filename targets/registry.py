@@ -36,6 +36,8 @@ def parse_target(text: str, precision: Precision = "f32") -> NativeTarget:
         raise TargetError("this version of sparsec has no cuda back end")
     if name not in _MAKERS:
         raise UsageError(f"no target called {name!r}: use one of {', '.join(_MAKERS)}")
+    if precision == "f16" and not name.startswith("arm"):
+        raise UsageError(f"--precision f16 is for arm+fp16, not for {text}")
     return _MAKERS[name](text, cpu, tuple(f"+{feature}" for feature in features), precision)
 
 

@@ -22,7 +22,7 @@ def test_small_mobilenet_v1(sparsity: float, tmp_path: Path) -> None:
     assert "_f16_" in str(result.manifest["layers"])
 
 
-@pytest.mark.parametrize("target", ["arm", "arm:cortex-a72"])
+@pytest.mark.parametrize("target", ["arm", "arm:cortex-a72", "x86", "wasm"])
 def test_instructions_for_f16_are_asked_for(target: str) -> None:
     with pytest.raises(UsageError, match=r"\+fp16"):
         parse_target(target, "f16")
