@@ -27,7 +27,7 @@ class _Compile(click.Command):
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact; default: the model's name.")
 @options.shape_options
-@click.option("--emit", type=click.Choice(EMITS), help="Kind of output; default: so, or wasm for wasm targets.")
+@click.option("--emit", type=click.Choice(EMITS), help="Kind of output; default: so, dylib or wasm by the target.")
 @click.option("--formats", type=click.Choice(["auto", "dense", "sparse"]), default="auto", show_default=True)
 @click.option(
     "--weights",
