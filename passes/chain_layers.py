@@ -189,23 +189,30 @@ def chain_of_ops(ops: Sequence[Operation], walks: Sequence[Walk | None]) -> Chai
 
 
 def _members(ops: Sequence[Operation], walks: Sequence[Walk | None]) -> tuple[Member, ...] | None:
-    """The members of a chain; None where an op reads another's result otherwise than row by row, or none reads one."""
-    places = {op.results[0]: index for index, op in enumerate(ops)}
+    """The members of a chain; None where one of the ops cannot be one, or goes through another number of images."""
+    places: dict[SSAValue, int] = {op.results[0]: index for index, op in enumerate(ops)}
     members = []
     for op, walk in zip(ops, walks, strict=True):
-        reads = _reads(op, walk, places) if walk and walk.images == walks[0].images else None  # type: ignore[union-attr]
-        users = {use.operation for use in op.results[0].uses}
-        if walk is None or reads is None or not (op is ops[-1] or users & set(ops)):
+        member = _member(op, walk, places) if walk and walks[0] and walk.images == walks[0].images else None
+        if member is None:
             return None
-        panel, stored = type_of(op.results[0]).panel, op is ops[-1] or not users <= set(ops)
-        if panel is None or (walk.rows % panel.rows and walk.rows < walk.height):
-            if not stored:
-                return None
-            members.append(Member(walk, reads, walk.height, 0, stored))
-        else:
-            panel_bytes = nbytes(op.results[0]) // (walk.images * -(-walk.height // panel.rows))
-            members.append(Member(walk, reads, panel.rows, panel_bytes, stored))
+        members.append(member)
     return tuple(members)
+
+
+def _member(op: Operation, walk: Walk, places: dict[SSAValue, int]) -> Member | None:
+    """The member that computes `op`, if the others', whose results have `places`, hand on rows to it and it to them."""
+    (result,) = op.results
+    reads, is_last = _reads(op, walk, places), places[result] == len(places) - 1
+    read_inside = [any(value in places for value in use.operation.results) for use in result.uses]
+    if reads is None or not (is_last or any(read_inside)):
+        return None
+    panel, stored = type_of(result).panel, is_last or not all(read_inside)
+    if panel is not None and (walk.rows % panel.rows == 0 or walk.rows >= walk.height):
+        panels = walk.images * -(-walk.height // panel.rows)
+        return Member(walk, reads, panel.rows, nbytes(result) // panels, stored)
+    # Its units end inside panels: windows, which hold whole ones, cannot take them.
+    return Member(walk, reads, walk.height, 0, stored) if stored else None
 
 
 def _reads(op: Operation, walk: Walk, places: dict[SSAValue, int]) -> tuple[Read, ...] | None:
