@@ -141,7 +141,8 @@ class SshTransport:
 
     def _enter(self) -> str:
         try:
-            system, self._folder = self._call(_ENTER, CONNECT * 2).splitlines()
+            # As the input of a shell that understands it: people log in to csh and fish as well.
+            system, self._folder = self._call("sh -s", CONNECT * 2, _ENTER.encode()).splitlines()
         except ValueError:
             raise TargetError(f"{self.name}: the shell there says something else than it was asked for") from None
         kernel, _, machine = system.partition(" ")
@@ -174,10 +175,10 @@ class SshTransport:
         self._quietly([*self._ssh, "-O", "exit", "--", self._destination])
         self._control.cleanup()
 
-    def _call(self, command: str, limit: float | None, source: IO[bytes] | None = None) -> str:
+    def _call(self, command: str, limit: float | None, source: IO[bytes] | bytes = b"") -> str:
         return _output(self.name, self._done(command, limit, source))
 
-    def _done(self, command: str, limit: float | None, source: IO[bytes] | None = None):
+    def _done(self, command: str, limit: float | None, source: IO[bytes] | bytes = b""):
         done = _finished(self.name, [*self._ssh, "--", self._destination, command], limit, source)
         if done.returncode == 255:  # of ssh itself
             raise TargetError(f"{self.name}: not reachable: {_last_line(done.stderr)}")
@@ -189,11 +190,12 @@ class SshTransport:
 
 
 def _finished(
-    name: str, command: Sequence[str], limit: float | None, source: IO[bytes] | None = None
+    name: str, command: Sequence[str], limit: float | None, source: IO[bytes] | bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     try:
-        stdin = source or subprocess.DEVNULL
-        return subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=limit)
+        if isinstance(source, bytes):
+            return subprocess.run(command, input=source, capture_output=True, check=False, timeout=limit)
+        return subprocess.run(command, stdin=source, capture_output=True, check=False, timeout=limit)
     except FileNotFoundError:
         raise TargetError(f"{name}: there is no {command[0]} on this machine") from None
     except subprocess.TimeoutExpired:
