@@ -96,8 +96,7 @@ class LocalTransport:
         return os.path.join(self._folder.name, name)
 
     def run(self, command: Sequence[str], limit: float) -> str:
-        done = _finished(self.name, [*self._prefix, *command], limit)
-        return _output(self.name, done)
+        return _output(self.name, _finished(self.name, [*self._prefix, *command], limit)).decode(errors="replace")
 
     def fetch(self, path: str) -> bytes:
         return Path(path).read_bytes()
@@ -111,7 +110,7 @@ _ENTER = """
 uname -sm
 for parent in "${TMPDIR:-/tmp}" "$HOME" /var/tmp /data/local/tmp; do
     folder=$(mktemp -d "$parent/sparsec.XXXXXX" 2>/dev/null) || continue
-    printf '#!/bin/sh\\n' > "$folder/probe" && chmod +x "$folder/probe"
+    printf '#!%s\\n' "$(command -v sh)" > "$folder/probe" && chmod +x "$folder/probe"
     "$folder/probe" 2>/dev/null && echo "$folder" && exit 0
     rm -rf "$folder"
 done
@@ -127,7 +126,7 @@ class SshTransport:
     """
 
     def __init__(self, name: str, destination: str, port: int | None) -> None:
-        self.name, self._destination, self._sent = name, destination, 0
+        self.name, self._destination, self._sent, self._folder = name, destination, 0, ""
         self._control = tempfile.TemporaryDirectory(prefix="ssh-")
         options = {"BatchMode": "yes", "ConnectTimeout": CONNECT, "ControlMaster": "auto", "ControlPersist": 60}
         options["ControlPath"] = f"{self._control.name}/%C"
@@ -142,8 +141,8 @@ class SshTransport:
     def _enter(self) -> str:
         try:
             # As the input of a shell that understands it: people log in to csh and fish as well.
-            system, self._folder = self._call("sh -s", CONNECT * 2, _ENTER.encode()).splitlines()
-        except ValueError:
+            system, self._folder = self._call("sh -s", CONNECT * 2, _ENTER.encode()).decode().splitlines()
+        except ValueError:  # of too many lines, or of no text
             raise TargetError(f"{self.name}: the shell there says something else than it was asked for") from None
         kernel, _, machine = system.partition(" ")
         if kernel != "Linux":
@@ -163,26 +162,24 @@ class SshTransport:
         return f"{self._folder}/{name}"
 
     def run(self, command: Sequence[str], limit: float) -> str:
-        return self._call(shlex.join(command), limit)
+        return self._call(shlex.join(command), limit).decode(errors="replace")
 
     def fetch(self, path: str) -> bytes:
-        return self._done(f"cat {shlex.quote(path)}", None).stdout
+        return self._call(f"cat {shlex.quote(path)}", None)
 
     def close(self) -> None:
         """Ends the connection too; a machine that is gone by now is no error."""
-        if hasattr(self, "_folder"):
+        if self._folder:
             self._quietly([*self._ssh, "--", self._destination, f"rm -rf {shlex.quote(self._folder)}"])
         self._quietly([*self._ssh, "-O", "exit", "--", self._destination])
         self._control.cleanup()
 
-    def _call(self, command: str, limit: float | None, source: IO[bytes] | bytes = b"") -> str:
-        return _output(self.name, self._done(command, limit, source))
-
-    def _done(self, command: str, limit: float | None, source: IO[bytes] | bytes = b""):
+    def _call(self, command: str, limit: float | None, source: IO[bytes] | bytes = b"") -> bytes:
+        """What a command there prints; `source` is its standard input."""
         done = _finished(self.name, [*self._ssh, "--", self._destination, command], limit, source)
         if done.returncode == 255:  # of ssh itself
             raise TargetError(f"{self.name}: not reachable: {_last_line(done.stderr)}")
-        return done
+        return _output(self.name, done)
 
     def _quietly(self, command: Sequence[str]) -> None:
         with suppress(OSError, subprocess.TimeoutExpired):
@@ -202,10 +199,10 @@ def _finished(
         raise TargetError(f"{name}: no answer in {limit:g} s") from None
 
 
-def _output(name: str, done: subprocess.CompletedProcess[bytes]) -> str:
+def _output(name: str, done: subprocess.CompletedProcess[bytes]) -> bytes:
     if done.returncode != 0:
         raise TargetError(f"{name}: {_last_line(done.stderr) or f'the program ended with code {done.returncode}'}")
-    return done.stdout.decode(errors="replace")
+    return done.stdout
 
 
 def _last_line(text: bytes) -> str:
