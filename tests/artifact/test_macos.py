@@ -72,9 +72,27 @@ def test_library_as_the_loader_wants_it(artifacts):
     assert [text_at(command, 8) for command in image.all(LOAD_DYLIB)] == ["/usr/lib/libSystem.B.dylib"]
     platform, oldest = struct.unpack_from("<II", image.all(BUILD_VERSION)[0], 8)
     assert (platform, oldest) == (MACOS, 11 << 16)
+
+
+def test_segments_as_the_loader_wants_them(artifacts):
+    """In the order of addresses and of the file, inside of it, apart from one another; sections inside of them."""
+    image = Image(artifacts["dylib"].read_bytes())
+    previous, stop, end = b"", 0, 0
     for command in image.all(SEGMENT):
-        name, address, _, offset = struct.unpack_from("<16sQQQ", command, 8)
+        name, address, size, offset, length, _, access, sections, _ = struct.unpack_from("<16sQQQQIIII", command, 8)
+        name = name.rstrip(b"\0")
         assert address % PAGE == offset % PAGE == 0, name
+        assert address >= stop, f"{name} in memory of {previous}"
+        assert offset >= end, f"{name} in the file's part of {previous}"
+        assert length <= size, name
+        assert offset + length <= len(image.data), name
+        assert access == {b"__TEXT": 5, b"__LINKEDIT": 1}.get(name, 3), name
+        assert len(command) == 72 + 80 * sections, name
+        for section in range(72, len(command), 80):
+            start, nbytes = struct.unpack_from("<QQ", command, section + 32)
+            assert address <= start <= start + nbytes <= address + size, command[section : section + 16]
+        previous, stop, end = name, address + size, offset + length
+    assert previous == b"__LINKEDIT"
 
 
 def test_weights_and_manifest_are_read_only(artifacts):
