@@ -8,15 +8,17 @@ widen pairs, and multiply and add twice: costs scaled from those of their FMA.
 from __future__ import annotations
 
 AMX = {
-    "bf16 call": 1530,
-    "bf16 far byte": 0.0199,
-    "bf16 far read byte": 0,
-    "bf16 far written byte": 0.0414,
-    "bf16 near byte": 0.00174,
+    "bf16 call": 1490,
+    "bf16 far byte": 0.0329,
+    "bf16 far read byte": 0.0398,
+    "bf16 far written byte": 0,
+    "bf16 near byte": 0.00496,
     "bf16 pair": 0,
-    "bf16 product": 11.4,
-    "bf16 row": 4.22,
-    "bf16 sum": 0.946,
+    "bf16 pixel": 6.72,
+    "bf16 pixel product": 8.91,
+    "bf16 product": 8.28,
+    "bf16 row": 4.43,
+    "bf16 sum": 1.63,
     "linear bf16 dot": 0.3,
     "linear bf16 far byte": 0.0393,
     "linear bf16 product": 8.95,
@@ -31,7 +33,8 @@ AMX = {
 
 def _without_tiles(product: float, dot: float, pair: float) -> dict[str, float]:
     """The costs where a product of tiles, 16 × 16 × 32, is made of vectors; `pair` is a dot product that loads one."""
-    return {**AMX, "bf16 product": product, "linear bf16 dot": dot, "linear bf16 product": 0, "pair dot": pair}
+    products = {"bf16 product": product, "bf16 pixel product": product, "linear bf16 product": 0}
+    return {**AMX, **products, "linear bf16 dot": dot, "pair dot": pair}
 
 
 BF16 = {

@@ -1,8 +1,8 @@
 """Dense weights of bf16: products of pairs along K, summed in f32.
 
-Activations are f32 in memory. Each panel is rounded once to pairs of channels (see `Grid`), from which all outputs read
-all taps. One stream of weights serves all ISAs: AMX multiplies 2 × 2 tiles, vdpbf16ps 8 rows × 2 vectors, and ISAs
-without either widen pairs to f32.
+Activations lie in memory as pairs of channels, or as f32 that is rounded once a panel to pairs (see `Grid`), from which
+all outputs read all taps. One stream of weights serves all ISAs: AMX multiplies 2 × 2 tiles, vdpbf16ps 8 rows × 2
+vectors, and ISAs without either widen pairs to f32.
 
 On a Xeon with 217 GFLOP/s of f32 FMA from registers, AMX reaches 3170 from registers and L1 and 2400 where the tiles of
 one side come from L2; vdpbf16ps reaches 109, half of f32: it pays on AMD, where it is as fast an instruction as FMA.
@@ -23,16 +23,13 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.conv.grid import STEP, Grid
 from sparsec.targets.kernels.conv.paired import PairedConv, Panel, Part, ordered
-from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
+from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Tile, tiles
 from sparsec.targets.kernels.pairs import dot
-from sparsec.targets.kernels.region import Body
 
 STRIP = 32  # columns whose sums lie in scratch together: two tiles, or vectors of all ISAs
 OUTPUTS = 32  # in a block of weights: two tiles of 16 for each step along K
 TILE = 16 * STEP  # pairs in a tile of weights: 16 outputs × 16 pairs
 FAR = 524288  # bytes of weights from which on the next block is prefetched
-COPY_BYTES = 4 << 20  # most that the copy of a panel may take
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,16 @@ class Bf16Conv(PairedConv):
     """
 
     sums: ClassVar[int] = OUTPUTS * STRIP
+    product: ClassVar[str] = "bf16 product"  # what a product of tiles counts as
 
     @property
     def grid(self) -> Grid:
-        return Grid(self.shape)
+        return self.grid_of(self.shape)
+
+    @classmethod
+    def grid_of(cls, shape: ConvShape) -> Grid:
+        """Where the pairs of a panel lie."""
+        return Grid(shape)
 
     @property
     def layout(self) -> str:
@@ -105,7 +108,7 @@ class Bf16Conv(PairedConv):
         if b.isa.tiles:
             self._with_tiles(b, part.copy, weights, sums, strip, (height, columns // amx.PIXELS))
         else:
-            self._with_vectors(b, part.copy + strip * STRIP, weights, sums, (height, columns // b.isa.lanes))
+            self._with_vectors(b, part.copy, weights, sums, strip, (height, columns // b.isa.lanes))
         long = self.epilogue.is_long and not part.output.revised
         step = next(step for step in ((2, 1) if long else (4, 2, 1)) if outputs % step == 0)
         with b.loop(0, outputs, step) as row:
@@ -152,11 +155,15 @@ class Bf16Conv(PairedConv):
             number = (group * down + i) * across + j
             yield copy + grid.run(group, i, j), weights + number * (height * TILE), number
 
+    def _next(self, weights: Ref, strip: Index, height: int) -> tuple[Ref, int]:
+        """A strip's share of the next block of weights, if that lies far away, and its lines for each step along K."""
+        lines = -(-height * TILE // LINE * STRIP // self.grid.columns) if self._far else 0
+        return weights + (height * TILE * self.steps + strip * (lines * LINE * self.steps)), lines
+
     def _with_tiles(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, strip: Index, size: tuple[int, int]) -> None:
         """AMX: a strip of `size` tiles. Meanwhile its share of the next block of weights is prefetched."""
         tiles, (height, width) = amx.Tiles(b), size
-        lines = -(-height * TILE // LINE * STRIP // self.grid.columns) if self._far else 0
-        ahead = weights + (height * TILE * self.steps + strip * (lines * LINE * self.steps))
+        ahead, lines = self._next(weights, strip, height)
         cells = [(row, at) for row in range(height) for at in range(width)]
         for row, at in cells:
             tiles.zero(2 * row + at)
@@ -172,13 +179,15 @@ class Bf16Conv(PairedConv):
         for row, at in cells:
             tiles.store(2 * row + at, sums + (row * amx.ROWS * STRIP + at * amx.PIXELS), 4 * STRIP)
 
-    def _with_vectors(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, size: tuple[int, int]) -> None:
+    def _with_vectors(
+        self, b: Builder, copy: Ref, weights: Ref, sums: Ref, strip: Index, size: tuple[int, int]
+    ) -> None:
         """A strip of size[0] tiles of 16 rows and size[1] vectors, in register tiles."""
         (height, vectors), (rows, most) = size, register_tile(b.isa)
         most = min(most, vectors)
         with b.loop(0, vectors, most) as vector, b.loop(0, height * amx.ROWS, rows) as row:
             column = vector * b.isa.lanes
-            values = self._vectors(b, copy + column, (weights, row, height), rows, most)
+            values = self._vectors(b, copy + strip * STRIP + column, (weights, row, height), rows, most)
             for index, value in enumerate(values):
                 i, v = divmod(index, most)
                 b.vstore(value, sums + (row + i) * STRIP, column + v * b.isa.lanes)
@@ -212,32 +221,12 @@ class Bf16Conv(PairedConv):
         functions = traffic.pop("epilogue function")
         lines, width = (1, shape.target.stride) if grid.plain else (shape.target.rows, shape.target.width)
         return {
-            "bf16 product": panels * -(-shape.outputs // amx.ROWS) * self.steps * (grid.columns // amx.PIXELS),
+            self.product: panels * -(-shape.outputs // amx.ROWS) * self.steps * (grid.columns // amx.PIXELS),
             "bf16 sum": panels * shape.outputs * lines * -(-width // isa.lanes),
             **self.copy_events(isa),
             **{f"bf16 {name}": count for name, count in traffic.items()},
             **({"epilogue function": functions} if functions else {}),
         }
-
-
-@dataclass(frozen=True)
-class Bf16Row(Row):
-    """Dense weights of bf16."""
-
-    sparse: ClassVar[bool] = False
-    least: ClassVar[int] = OUTPUTS
-    reads_pairs: ClassVar[bool] = True
-    writes_pairs: ClassVar[bool] = True
-
-    @property
-    def name(self) -> str:
-        return f"conv_bf16_dense_m{OUTPUTS}k{2 * STEP}"
-
-    def fits(self, shape: ConvShape) -> bool:
-        return shape.groups == 1 and 4 * Grid(shape).size <= COPY_BYTES
-
-    def kernel(self, shape: ConvShape, extras: tuple[Extra, ...], epilogue: Body) -> Bf16Conv:
-        return Bf16Conv(self.name, shape, extras, epilogue, shape.channels, self.splits(shape))
 
 
 def register_tile(isa: Isa) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from sparsec.ir import Format, Level
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
-from sparsec.targets.kernels.conv.bf16 import COPY_BYTES
+from sparsec.targets.kernels.conv.bf16_row import COPY_BYTES
 from sparsec.targets.kernels.conv.grid import STEP, Grid
 from sparsec.targets.kernels.conv.paired import PairedConv, Part, ordered
 from sparsec.targets.kernels.conv.row import Row

@@ -39,6 +39,11 @@ class Grid:
         """Whether there is no copy: the source lies in pairs, in panels that are those of the results."""
         return self.shape.direct and self.shape.source.pairs and self.channels % (2 * STEP) == 0
 
+    @property
+    def exact(self) -> bool:
+        """Whether no row of the source is read but those of the windows."""
+        return self.borrowed
+
     @cached_property
     def unfolded(self) -> bool:
         """Whether the taps of a kernel row are channels."""
@@ -74,6 +79,11 @@ class Grid:
             return width
         wider = (-(-width // part) * part for part in (LINE // 2, LINE))
         return min((width, *wider), key=lambda pitch: (self._time(pitch), pitch))
+
+    @property
+    def pixel(self) -> int:
+        """Pairs from one pixel of a row to the next."""
+        return 1
 
     @property
     def rows(self) -> int:
@@ -178,7 +188,7 @@ class Padding:
         panel, row = place
         window, planes = shape.window, shape.source
         base, low = (panel * shape.target.rows + row) * window.strides[0], remainder - window.pads[0]
-        target = copy + (row * grid.pitch + phase * grid.rows * grid.pitch)
+        target = copy + (row * (grid.pitch * grid.pixel) + phase * grid.rows * grid.pitch)
         inside = self._inside(base, low)
         if inside is None:
             self._pairs(source + planes.row(base, 1, low), target)

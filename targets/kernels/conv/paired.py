@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from sparsec.bf16 import rounded
+from sparsec.chains import Walk
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.amx import CONFIG_BYTES
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, divide
 from sparsec.targets.kernels.conv.shape import LINE, Extra, PairedExtra, Tile
 from sparsec.targets.kernels.pairs import pair, widen
 
@@ -36,14 +37,18 @@ class PairedConv(ConvKernel):
     def compute(self, b: Builder, part: Part) -> None:
         """Writes the results of one panel, those of the parts [part.low, part.high) of the outputs."""
 
+    def padding(self, b: Builder) -> Padding:
+        """Writes the copy."""
+        return Padding(b, self.grid)
+
     def prepared(self, b: Builder, scratch: Ref) -> AbstractContextManager[None]:
         """What holds while panels are computed; the first `CONFIG_BYTES` of scratch are for it."""
         return nullcontext()
 
     @property
-    def walk(self) -> None:
-        """None: the copy of a panel may hold rows behind those that its windows need."""
-        return None
+    def walk(self) -> Walk | None:
+        """None where the copy of a panel may hold rows behind those that its windows need."""
+        return super().walk if self.grid.exact else None
 
     @property
     def singly(self) -> bool:
@@ -54,7 +59,7 @@ class PairedConv(ConvKernel):
         return CONFIG_BYTES + 4 * (_lines(self.grid.size) + self.sums)
 
     def emit(self, b: Builder) -> None:
-        shape, padding = self.shape, Padding(b, self.grid)
+        shape, padding = self.shape, self.padding(b)
         source, target = ("i32" if planes.pairs else "f32" for planes in (shape.source, shape.target))
         arguments = [source, self.weight_element, *(extra.element for extra in self.extras), target]
         with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
@@ -66,9 +71,6 @@ class PairedConv(ConvKernel):
                 output = Panel(b, self, extras, target, image, panel)
                 pairs = padding.emit(source + shape.source.image(image), copy, panel)
                 self.compute(b, Part(pairs, weights, sums, output, low, high))
-
-    def multiply(self, b: Builder, work: Work) -> None:
-        raise NotImplementedError("compute walks blocks of outputs and of K itself")
 
     def copy_events(self, isa: Isa) -> dict[str, float]:
         """Rounding all panels."""

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from sparsec.targets.kernels.conv.bf16 import Bf16Row
+from sparsec.targets.kernels.conv.bf16_row import Bf16Row
 from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.grid import STEP
