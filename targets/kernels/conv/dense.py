@@ -11,7 +11,8 @@ import numpy as np
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
+from sparsec.targets.kernels.conv.blocked import BlockedConv
+from sparsec.targets.kernels.conv.kernel import Work
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.region import Body
@@ -21,7 +22,7 @@ OUTPUTS = 6  # rows of a block of packed weights
 
 
 @dataclass(frozen=True)
-class DenseConv(ConvKernel):
+class DenseConv(BlockedConv):
     """Weights packed as [groups][blocks of K][M / 6][K of the block][6], read from front to back.
 
     Where 6 does not divide M, the last rows are fewer; the last block of K may be shorter. A line of zeros is behind

@@ -15,9 +15,10 @@ import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE_BYTES, Isa
+from sparsec.targets.kernels.conv.blocked import BlockedConv
 from sparsec.targets.kernels.conv.dense import blocks_of_parts
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
+from sparsec.targets.kernels.conv.kernel import Work
 from sparsec.targets.kernels.conv.neon import OUTPUTS, TOGETHER, LaneDenseConv, LaneDenseRow, QuadConv, QuadRow
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.sparse import product_events, stream_bytes
@@ -25,12 +26,11 @@ from sparsec.targets.kernels.conv.stream import accumulate, ask_ahead, outputs_o
 from sparsec.targets.kernels.region import Body
 
 LANES = 8  # of f16 in a vector
-LINE = 64  # bytes
 DENSE_VECTORS = 3  # of a dense tile
 
 
 @dataclass(frozen=True)
-class HalfConv(ConvKernel):
+class HalfConv(BlockedConv):
     """A convolution whose rows of B are f16 in scratch, behind those that are packed."""
 
     @property
@@ -48,7 +48,7 @@ class HalfConv(ConvKernel):
     @property
     def _packed(self) -> int:
         """Bytes of the rows of B that are packed as f32."""
-        return -(-super().scratch // LINE) * LINE
+        return -(-super().scratch // LINE_BYTES) * LINE_BYTES
 
     def prepared(self, b: Builder, rows: Ref, scratch: Ref, depth: Index) -> Ref:
         """The rows of B of a block, rounded."""

@@ -1,4 +1,4 @@
-"""What dense and sparse convolution kernels share: the walk over panels and blocks of K, and the epilogue."""
+"""What all convolution kernels share: chunks and panels, traffic between caches, and the epilogue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
-from sparsec.targets.kernels.conv.shift import Shifting
 from sparsec.targets.kernels.region import Body
 
 TOGETHER = 4  # vectors that go through a long epilogue side by side, to hide latencies
@@ -57,20 +55,8 @@ class ConvKernel(Kernel):
         """[M, C, KH, KW] as the kernel reads it."""
 
     @abstractmethod
-    def multiply(self, b: Builder, work: Work) -> None:
-        """Adds the products of one block of K to the target, for the parts [work.low, work.high) of the outputs."""
-
-    @abstractmethod
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core (see `CostModel`)."""
-
-    def shared_events(self, isa: Isa, caches: Caches, stream: float) -> dict[str, float]:
-        """Packing, and all that passes between the L1 and what lies behind it; `stream` bytes are the weights."""
-        traffic = self.traffic(caches, stream)
-        if self.shape.direct:
-            return traffic
-        packing = Shifting if Shifting.fits(self.shape, isa) else Packing
-        return {**traffic, **packing.events(self.shape, isa)}
 
     def traffic(self, caches: Caches, stream: float, passes: int | None = None) -> dict[str, float]:
         """Bytes of weights, read in each of `passes` (panels) anew where the L2 does not hold them, and of activations.
@@ -120,38 +106,6 @@ class ConvKernel(Kernel):
     def splits_by(self, images: int) -> bool:
         """Chunks are parts of panels or of images, in order."""
         return self.shape.target.images == images and self.chunks % images == 0
-
-    @property
-    def scratch(self) -> int:
-        return 0 if self.shape.direct else self.block * self.shape.taps * self.shape.stride * 4
-
-    def emit(self, b: Builder) -> None:
-        arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
-        with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
-            packed = scratch.view("f32")
-            shifts = Shifting.fits(self.shape, b.isa)
-            packing = Shifting(b, self.shape) if shifts else Packing(b, self.shape)
-            if not self.shape.direct and not shifts:
-                b.memset(scratch, 0, self.scratch)
-            with self._panels(b, begin, end) as (panel, *parts), self._groups(b, *parts) as (group, low, high):
-                image, panel = divide(panel, self.shape.target.panels, self.shape.target.images)
-                output = Output(b, self, extras, target, image, panel, group)
-                with b.loop(0, self.blocks) as block:
-                    channels = self._channels(b, block)
-                    channel = group * self.shape.channels + block * self.block
-                    rows = source + (self.shape.source.image(image) + channel * self.shape.source.stride)
-                    if self.shape.direct:
-                        rows = rows + panel * self.shape.source.panel_size
-                    else:
-                        packing.emit(rows, packed, panel, channels)
-                        rows = packed
-                    depth = channels * self.shape.taps
-                    rows = self.prepared(b, rows, scratch, depth)
-                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high))
-
-    def prepared(self, b: Builder, rows: Ref, scratch: Ref, depth: Index) -> Ref:
-        """`depth` rows of B as the kernel multiplies them."""
-        return rows
 
     def _channels(self, b: Builder, block: Index) -> Index:
         """How many input channels a block has."""

@@ -25,7 +25,8 @@ from sparsec.ir import Format
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Work
+from sparsec.targets.kernels.conv.blocked import BlockedConv
+from sparsec.targets.kernels.conv.kernel import Work
 from sparsec.targets.kernels.conv.row import CHUNKS, PART_BYTES, Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.stream import (
@@ -45,7 +46,7 @@ FAR = 1 << 20  # bytes of activations from which on they are asked for: 64 -> 25
 
 
 @dataclass(frozen=True)
-class SparseConv(ConvKernel):
+class SparseConv(BlockedConv):
     """`columns` is the width of a tile in floats; `height` outputs share their non-zeros."""
 
     columns: int

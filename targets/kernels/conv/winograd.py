@@ -20,7 +20,7 @@ from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.dense import OUTPUTS, blocks_of_parts, pack_rows
-from sparsec.targets.kernels.conv.kernel import TOGETHER, ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.kernel import TOGETHER, ConvKernel, Output, divide
 from sparsec.targets.kernels.conv.row import CHUNKS, Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, tiles
 from sparsec.targets.kernels.conv.winograd_chunk import Chunk, Scratch
@@ -93,9 +93,6 @@ class WinogradConv(ConvKernel):
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         return pack_winograd(weight, self.tiling)
-
-    def multiply(self, b: Builder, work: Work) -> None:
-        raise NotImplementedError("emit walks the points itself")
 
     def emit(self, b: Builder) -> None:
         arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]

@@ -23,7 +23,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.dense import OUTPUTS
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, divide
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.winograd_formulas import (
@@ -117,9 +117,6 @@ class StridedWinogradConv(ConvKernel):
         rows = rows.reshape(groups, OUTPUTS, PRODUCTS, self.depth)
         points = [rows[:, :, point::WINDOW].reshape(groups, OUTPUTS, -1) for point in range(WINDOW)]
         return np.concatenate([point.transpose(0, 2, 1).reshape(groups, -1) for point in points], axis=1)
-
-    def multiply(self, b: Builder, work: Work) -> None:
-        raise NotImplementedError("emit walks the points itself")
 
     def emit(self, b: Builder) -> None:
         arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
