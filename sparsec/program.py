@@ -15,6 +15,7 @@ from sparsec.artifact import Artifact, in_order_of_calls, read_artifact
 from sparsec.errors import TargetError, UsageError
 from sparsec.runners import NativeRunner, make_runner
 from sparsec.target import Port
+from sparsec.targets import web
 from sparsec.transport import Transport
 
 _ALIGNMENT = 64
@@ -97,7 +98,10 @@ class Program:
         return self._runner.time(self._arrays((), inputs), seconds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Copy the artifact to `path` and its C header beside it."""
+        """Copy the artifact to `path` and what belongs to it beside it: its C header; scripts and weights of wasm."""
+        if self._artifact.machine == "wasm32":
+            web.save(self._artifact, Path(path))
+            return
         _copy(self.path, Path(path))
         header = self.path.with_suffix(".h")
         if header.exists():

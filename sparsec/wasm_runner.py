@@ -12,8 +12,7 @@ import numpy as np
 from sparsec.artifact import Artifact
 from sparsec.errors import InvalidModel, TargetError, UsageError
 from sparsec.runners import Runner
-
-_HEADER = 64
+from sparsec.targets.web import HEADER
 
 
 class WasmRunner(Runner):
@@ -96,7 +95,7 @@ def _load_weights(artifact: Artifact, memory: np.ndarray) -> None:
         if not path.is_file():
             raise UsageError(f"{path}: no such file; it holds weights of {artifact.path}")
         with path.open("rb") as file:
-            if file.read(_HEADER)[8:24].hex() != entry["digest"]:
+            if file.read(HEADER)[8:24].hex() != entry["digest"]:
                 raise InvalidModel(f"{path} belongs to another compilation than {artifact.path}")
             if file.readinto(memory[address : address + entry["bytes"]].data) != entry["bytes"]:
                 raise InvalidModel(f"{path}: the file is truncated; compile the model again")

@@ -27,9 +27,7 @@ from sparsec.targets.wasm_binary import addresses, append_section
 
 PAGE = 65536
 STACK = 262144
-MAGIC = b"sparsec\0"
-HEADER = 64
-"""Bytes before the weights in a file of weights: MAGIC, the first 16 bytes of the digest of all weights, zeros."""
+MAGIC = b"sparsec\0"  # a file of weights begins with it, the first 16 bytes of the digest of all weights, and zeros
 
 # The manifest lies in a custom section instead, deflated: as data it would be in the module twice.
 _FUNCTIONS = tuple(name for name in glue.FUNCTIONS if name != "manifest")
@@ -75,7 +73,7 @@ def link(
         manifest["parts"] = web.parts(plan, delivery.separate)
         append_section(module, "sparsec", zlib.compress(json.dumps(manifest).encode(), 9))
         append_section(module, "sparsec.host", json.dumps(_brief(manifest), separators=(",", ":")).encode())
-        web.write(plan, module, manifest["parts"], HEADER)
+        web.write(plan, module, manifest["parts"])
         for file in sorted(made.iterdir(), key=lambda file: file == module):
             os.replace(file, output.parent / file.name)
 
@@ -188,7 +186,7 @@ def _split(weights: Path, delivery: Delivery, folder: Path, stem: str) -> list[d
     Each begins with a header, by which the host sees that it belongs to the module.
     """
     size = weights.stat().st_size
-    part = max(delivery.limit - HEADER, HEADER) if delivery.limit else max(size, 1)
+    part = max(delivery.limit - web.HEADER, web.HEADER) if delivery.limit else max(size, 1)
     with weights.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").digest()[:16]
         source.seek(0)
@@ -203,7 +201,7 @@ def _split(weights: Path, delivery: Delivery, folder: Path, stem: str) -> list[d
 
 def _copy_part(source, target: Path, digest: bytes, nbytes: int) -> None:
     with target.open("wb") as file:
-        file.write((MAGIC + digest).ljust(HEADER, b"\0"))
+        file.write((MAGIC + digest).ljust(web.HEADER, b"\0"))
         while nbytes > 0:
             nbytes -= file.write(source.read(min(nbytes, 1 << 24)))
 

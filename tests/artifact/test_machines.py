@@ -60,6 +60,17 @@ def test_files_of_weights(tmp_path, x):
     np.testing.assert_allclose(load(path)(x)[0], toy.expected(x), rtol=1e-6, atol=1e-5)
 
 
+@in_wasmtime
+@pytest.mark.parametrize("delivery", [Delivery(), Delivery(separate=True)])
+def test_save_of_wasm(built, x, tmp_path, delivery):
+    program = load(built("wasm", delivery=delivery))
+    program.save(tmp_path / "other.wasm")
+    weights = ["toy.bin"] if delivery.separate else []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["other.d.ts", "other.js", "other.wasm", *weights]
+    assert "new URL('./other.wasm', import.meta.url)" in (tmp_path / "other.js").read_text()
+    np.testing.assert_array_equal(load(tmp_path / "other.wasm")(x)[0], program(x)[0])
+
+
 def test_emulator_is_missing(built, monkeypatch):
     require_x86()
     monkeypatch.setattr("shutil.which", lambda name: None)
