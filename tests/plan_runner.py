@@ -49,7 +49,7 @@ class CompiledPlan:
 def compile_plan(model: Model, target: NativeTarget | None = None) -> CompiledPlan:
     """Passes and kernels of `model`, which is rewritten; the default target is x86."""
     target = target or parse_target("x86")
-    passed = run_pipeline(model, pipeline(chains=False), target)
+    passed = run_pipeline(model, pipeline(chains=False, loops=False), target)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         scheduled = schedule(model, target, passed.memory, weights, 1, lambda *_: None)
