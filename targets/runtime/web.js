@@ -134,7 +134,8 @@ class Engine {
       if (code !== 0) throw new Error(`${name}: the module returned error ${code}`);
     };
     if (!repeats) return call('run');
-    const times = layers.map(() => []);
+    const calls = callsOf(layers);
+    const times = calls.map(() => []);
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let step = 0; step < times.length; step++) {
         const start = performance.now();
@@ -145,7 +146,9 @@ class Engine {
     const typical = globalThis.crossOriginIsolated === false
       ? (values) => values.reduce((sum, value) => sum + value) / repeats
       : (values) => values.sort((a, b) => a - b)[repeats >> 1];
-    return times.map(typical);
+    const sums = layers.map(() => 0);
+    times.forEach((values, step) => { sums[calls[step]] += typical(values); });
+    return sums;
   }
 
   #bytes(port, length) {
@@ -200,6 +203,17 @@ function supports(isa) {
   const code = [1, body.length + 2, 0, ...body, 0x0b];
   return WebAssembly.validate(new Uint8Array(
     [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0, 0x0a, code.length, ...code]));
+}
+
+// For each call of a run the number of its layer: those of a loop come in turn, as often as it has rounds.
+function callsOf(layers) {
+  const calls = [];
+  for (let first = 0, end; first < layers.length; first = end) {
+    const { loop, rounds = 1 } = layers[first];
+    for (end = first + 1; loop && end < layers.length && layers[end].loop === loop;) end++;
+    for (let round = 0; round < rounds; round++) for (let layer = first; layer < end; layer++) calls.push(layer);
+  }
+  return calls;
 }
 
 function readManifest(module) {
