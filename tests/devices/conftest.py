@@ -56,7 +56,8 @@ def _serve(folder: Path, port: int) -> subprocess.Popen:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd of root asks for it
     log = (folder / "log").open("wb")
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+    # Ends by itself where the tests are killed.
+    server = subprocess.Popen(["timeout", "600", SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     for _ in range(100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
