@@ -18,7 +18,7 @@ from typing import Any
 from sparsec.errors import InvalidModel, UsageError
 from sparsec.target import Port
 
-ABI = 1
+ABI = 2
 """Version of the C ABI and of what the manifest says. Artifacts of another version are refused."""
 
 _OWNER = b"sparsec"
@@ -46,7 +46,7 @@ class Artifact:
     @property
     def system(self) -> str:
         """What `platform.system` says where the library loads; empty for wasm."""
-        return self.manifest.get("system", "")
+        return self.manifest["system"]
 
     def section(self, name: str) -> bytes:
         """A custom section of a wasm module; KeyError where there is none."""
@@ -83,12 +83,14 @@ def read_artifact(path: Path) -> Artifact:
         raise UsageError(f"{path}: no such file")
     try:
         manifest = json.loads(_manifest_bytes(path))
+        if manifest.get("abi") != ABI:
+            by = f"sparsec {manifest.get('sparsec')}"
+            raise InvalidModel(f"{path}: compiled by {by} for another ABI; compile it again")
         artifact = Artifact(path, manifest)
-        _ = artifact.name, artifact.machine, artifact.inputs, artifact.outputs, manifest["workspace_bytes"]
-    except (struct.error, zlib.error, IndexError, ValueError, KeyError, TypeError):
+        _ = artifact.name, artifact.machine, artifact.system
+        _ = artifact.inputs, artifact.outputs, manifest["workspace_bytes"]
+    except (struct.error, zlib.error, IndexError, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidModel(f"{path}: the file is truncated or damaged; compile the model again") from None
-    if manifest.get("abi") != ABI:
-        raise InvalidModel(f"{path}: compiled by sparsec {manifest.get('sparsec')} for another ABI; compile it again")
     return artifact
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from artifact import toy
 
+from sparsec.artifact import ABI
 from sparsec.errors import InvalidModel, TargetError, UsageError
 from sparsec.program import load
 
@@ -144,7 +145,7 @@ def test_object_file(built):
 
 def test_artifact_of_another_abi(native, tmp_path):
     path = tmp_path / "old.so"
-    path.write_bytes(native.read_bytes().replace(b'"abi": 1', b'"abi": 0'))
+    path.write_bytes(native.read_bytes().replace(f'"abi": {ABI}'.encode(), b'"abi": 0'))
     with pytest.raises(InvalidModel, match="for another ABI; compile it again"):
         load(path)
 
