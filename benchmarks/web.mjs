@@ -36,7 +36,38 @@ const KINDS = {
     );
     return { run: async () => Object.values(await session.run(feeds))[0].data };
   },
+
+  async litert({ file, packages }, inputs) {
+    if (fs) await beWorker();
+    const { loadLiteRt, loadAndCompile, Tensor } = await import(`${packages}/@litertjs/core/dist/index.js`);
+    const script = `${packages}/@litertjs/core/wasm/litert_wasm_internal.js`;
+    globalThis.Module = { wasmBinary: await read(script.replace('.js', '.wasm')) };
+    await loadLiteRt(script);
+    const model = await loadAndCompile(await read(file), { accelerator: 'wasm' });
+    const [{ data, shape: [n, c, h, w] }] = Object.values(inputs);
+    const pixels = new Float32Array(data.length); // channels last
+    data.forEach((x, i) => { pixels[(i % (h * w)) * c + (Math.floor(i / (h * w)) % c)] = x; });
+    const tensor = new Tensor(pixels, [n, h, w, c]);
+    return {
+      async run() {
+        const [result] = await model.run(tensor);
+        const values = result.toTypedArray().slice();
+        result.delete();
+        return values;
+      },
+    };
+  },
 };
+
+// What LiteRT.js, which is for pages and workers, wants of its surroundings.
+async function beWorker() {
+  const { createRequire } = await import('node:module');
+  const { runInThisContext } = await import('node:vm');
+  globalThis.self = globalThis;
+  globalThis.require = createRequire(import.meta.url);
+  globalThis.__dirname = '/';
+  globalThis.importScripts = (url) => runInThisContext(fs.readFileSync(new URL(url), 'utf8'));
+}
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 

@@ -1,4 +1,4 @@
-"""Latency of whole models in V8: sparsec's modules against onnxruntime-web, one thread, one process.
+"""Latency of whole models in V8: sparsec's modules against onnxruntime-web and LiteRT.js, one thread, one process.
 
     python benchmarks/web.py [MODEL[@SPARSITY] ...] [--rounds N] [--layers N] [--flag=V8FLAG ...] [--chromium]
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from litert import convert
 from models import model_of
 
 from sparsec.artifact import read_artifact
@@ -27,7 +28,7 @@ from sparsec.verify import random_inputs
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "web"
-PACKAGES = {"node": "26.10.0", "onnxruntime-web": "1.30.0"}
+PACKAGES = {"node": "26.10.0", "onnxruntime-web": "1.30.0", "@litertjs/core": "2.5.3"}
 DEFAULT = [f"{name}@{s}" for name in ("mobilenet_v1", "mobilenet_v2", "resnet50") for s in (0.9, 0)]
 
 
@@ -61,7 +62,9 @@ def measure(spec: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             {"name": "relaxed", "kind": "sparsec", "file": module.with_suffix(".js"), "isa": "wasm-relaxed"},
             {"name": "plain", "kind": "sparsec", "file": module.with_suffix(".js"), "isa": "wasm"},
             {"name": "onnxruntime", "kind": "onnxruntime", "file": model},
+            {"name": "litert", "kind": "litert", "file": folder / "model.tflite"},
         ]
+        (folder / "model.tflite").write_bytes(convert(model))
         request = {"packages": FOLDER / "node_modules", "engines": engines, "inputs": files}
         return run({**request, "rounds": arguments.rounds, "profile": 20 if arguments.layers else 0}, folder)
 
@@ -74,7 +77,7 @@ def _in_node(request: dict[str, Any], folder: Path, flags: list[str]) -> list[di
     file = folder / "request.json"
     file.write_text(json.dumps(request, default=Path.as_uri))
     done = subprocess.run([node(), *flags, HERE / "web.mjs", file], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])  # LiteRT.js has its say before
 
 
 def _in_chromium(request: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -85,7 +88,9 @@ def _in_chromium(request: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         def url(path: Path) -> str:
             return f"{address}/{path.relative_to(HERE)}"
 
-        (folder / "index.html").write_text("<!doctype html>")
+        imports = {"@litertjs/wasm-utils": url(FOLDER / "node_modules/@litertjs/wasm-utils/dist/index.js")}
+        page = f'<!doctype html><script type="importmap">{json.dumps({"imports": imports})}</script><body>'
+        (folder / "index.html").write_text(page)
         browser.open(url(folder / "index.html"))
         script = f"return (await import('{address}/web.mjs')).measure(args[0]);"
         return browser.run(script, json.loads(json.dumps(request, default=url)))
@@ -109,8 +114,8 @@ def main() -> None:
     parser.add_argument("--no-chains", action="store_true", help="compile every layer as a step of its own")
     arguments = parser.parse_args()
     node()
-    print("| Model | relaxed SIMD | plain SIMD | onnxruntime-web | difference | ms to load |")
-    print("|---|---|---|---|---|---|")
+    print("| Model | relaxed SIMD | plain SIMD | onnxruntime-web | LiteRT.js | difference | ms to load |")
+    print("|---|---|---|---|---|---|---|")
     for spec in arguments.models:
         found = measure(spec, arguments)
         print(row(spec, found), flush=True)
