@@ -53,6 +53,7 @@ def run(
     sources: Sequence[Path], objects: Sequence[Path], sanitizer: str, program: Path, more: Sequence[str] = ()
 ) -> subprocess.CompletedProcess:
     """Compiles and runs a program under the sanitizer; what it finds ends the program with a code."""
+    compiler = "c++" if sources[0].suffix == ".cpp" else "cc"
     flags = [
         f"-fsanitize={sanitizer}",
         "-g",
@@ -63,8 +64,10 @@ def run(
         *more,
     ]
     if sanitizer == "thread":
-        sources = [*sources, Path(__file__).parent / "examples" / "tsan.c"]
-    subprocess.run(["cc", *flags, *sources, *objects, "-lpthread", "-o", program], check=True)
+        lacking = program.with_name("tsan.o")
+        subprocess.run(["cc", "-c", Path(__file__).parent / "examples" / "tsan.c", "-o", lacking], check=True)
+        objects = [*objects, lacking]
+    subprocess.run([compiler, *flags, *sources, *objects, "-lpthread", "-o", program], check=True)
     return subprocess.run([*_fixed_addresses(), program], capture_output=True, text=True, check=False, timeout=300)
 
 

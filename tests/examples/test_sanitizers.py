@@ -13,7 +13,7 @@ import sanitize
 import zoo
 
 HERE = Path(__file__).parent
-THREADS = HERE.parents[1] / "examples" / "c" / "threads.c"
+EXAMPLES = HERE.parents[1] / "examples"
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64" or not shutil.which("cc"), reason="needs a C compiler for x86-64"
@@ -40,8 +40,16 @@ def models(request, tmp_path_factory) -> Sanitized:
 
 
 def test_four_callers_and_lent_threads(models, tmp_path):
-    done = sanitize.run([THREADS], [models.model], models.sanitizer, tmp_path / "threads")
+    done = sanitize.run([EXAMPLES / "c" / "threads.c"], [models.model], models.sanitizer, tmp_path / "threads")
     assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr
+
+
+def test_cpp(models, tmp_path):
+    done = sanitize.run(
+        [EXAMPLES / "cpp" / "main.cpp"], [models.model], models.sanitizer, tmp_path / "main", ["-std=c++17"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.splitlines())) == 1
 
 
 def test_two_models(models, tmp_path):
