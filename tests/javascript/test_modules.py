@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zoo
 from artifact import toy
-from web.conftest import VARIANTS, Engine, Page
+from javascript.conftest import VARIANTS, Engine, Page
 
 from sparsec.compiler import Options, compile_file
 from sparsec.program import load
