@@ -228,6 +228,7 @@ def test_model(engine, mobilenet, name):
     np.testing.assert_allclose(found["y"], expected.ravel(), rtol=1e-4, atol=1e-4)
     assert len(found["layers"]) >= 10
     assert sum(ms for _, ms, _ in found["layers"]) > 0
+    assert (mobilenet.parent / f"{name}.wasm").stat().st_size < 300_000, "code without weights"
 
 
 def test_old_engines(node, folder, x):
