@@ -1,7 +1,7 @@
 """ARM without hardware: cycles of inner loops by llvm-mca, executed instructions of whole models by QEMU.
 
     python benchmarks/arm.py                  both
-    python benchmarks/arm.py --only loops|models [--models mobilenet_v1 mobilenet_v2]
+    python benchmarks/arm.py --only loops|models [--models mobilenet_v1 mobilenet_v2] [--precision f16]
 
 The loops are those that the compiler makes for `--target arm:CPU`, taken from its assembly. Cycles for a non-zero
 weigh the steps of four non-zeros and what is left over as they occur in random weights, in rows of 128 columns.
@@ -65,11 +65,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("loops", "models"))
     parser.add_argument("--models", nargs="*", default=["mobilenet_v1", "mobilenet_v2", "resnet50"])
+    parser.add_argument("--precision", choices=("f32", "f16"), default="f32", help="of the models")
     arguments = parser.parse_args()
     if arguments.only != "models":
         show_loops()
     if arguments.only != "loops":
-        show_models(arguments.models)
+        show_models(arguments.models, arguments.precision)
 
 
 def show_loops() -> None:
@@ -130,14 +131,16 @@ def peer_cycles(cpu: str, vectors: int, kind: str) -> float:
     return cycles((*one, *end), cpu) if kind == "plain" else cycles((*one, *one, *end), cpu) / 2
 
 
-def show_models(names: Sequence[str]) -> None:
+def show_models(names: Sequence[str], precision: str) -> None:
     """Prints executed instructions, in millions, of models and of their kinds of kernels."""
     if not available():
         print("\nexecuted instructions need qemu-aarch64: apt install qemu-user")
         return
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            runs = [count(model_of(spec, 1, Path(folder))[0]) for spec in (name, f"{name}@0.9")]
+            models = [model_of(spec, 1, Path(folder))[0] for spec in (name, f"{name}@0.9")]
+            target = "arm+fp16" if precision == "f16" else "arm"
+            runs = [count(model, target=target, precision=precision) for model in models]
         _show_counts(name, runs)
 
 
