@@ -138,9 +138,9 @@ def show_models(names: Sequence[str], precision: str) -> None:
         return
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            models = [model_of(spec, 1, Path(folder))[0] for spec in (name, f"{name}@0.9")]
-            target = "arm+fp16" if precision == "f16" else "arm"
-            runs = [count(model, target=target, precision=precision) for model in models]
+            options = {"target": "arm+fp16" if precision == "f16" else "arm", "precision": precision}
+            specs = name, f"{name}@0.9"  # both are written to one file
+            runs = [count(model_of(spec, 1, Path(folder))[0], **options) for spec in specs]
         _show_counts(name, runs)
 
 
