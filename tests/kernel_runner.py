@@ -4,8 +4,8 @@
     results = run_kernels([(kernel, arrays), ...], isa)         many kernels, compiled and linked once
 
 Arrays are copied into 64-byte aligned memory between marked bytes: a kernel that writes next to an argument fails the
-test. On x86, the arguments named in `flush` end at a page that cannot be read, as a user's buffer may; they are aligned
-to their elements only. A test is skipped, with the reason, where the machine cannot run the ISA.
+test. On x86 and ARM, the arguments named in `flush` end at a page that cannot be read, as a user's buffer may; they are
+aligned to their elements only. A test is skipped, with the reason, where the machine cannot run the ISA.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def run_kernels(
     if isa.wasm:
         return _run_wasm(runs, isa, begin, end)
     if not isa.x86:
-        return _run_qemu(runs, isa, begin, end)
+        return _run_qemu(runs, isa, begin, end, flush)
     if isa.name not in {host.name for host in host_isas("bf16")}:
         pytest.skip(f"this CPU has no {isa.name}")
     jit = Jit([kernel for kernel, _ in runs], isa)
@@ -122,7 +122,9 @@ def _check_marks(marks: np.ndarray, where: str) -> None:
     assert (marks == MARK).all(), f"{where}: written outside its bytes"
 
 
-def _run_qemu(runs: Sequence[Run], isa: Isa, begin: int, end: int | None) -> list[list[np.ndarray]]:
+def _run_qemu(
+    runs: Sequence[Run], isa: Isa, begin: int, end: int | None, flush: Sequence[int]
+) -> list[list[np.ndarray]]:
     qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if qemu is None:
         pytest.skip("qemu-aarch64-static is not installed")
@@ -132,7 +134,8 @@ def _run_qemu(runs: Sequence[Run], isa: Isa, begin: int, end: int | None) -> lis
     for kernel, arrays in runs:
         limit = kernel.chunks if end is None else end
         head = order.index(kernel.symbol), len(arrays), kernel.scratch, begin, limit
-        packed += [struct.pack("<5q", *head), *(struct.pack("<q", a.nbytes) + a.tobytes() for a in arrays)]
+        packed.append(struct.pack("<5q", *head))
+        packed += [struct.pack("<2q", i in flush, a.nbytes) + a.tobytes() for i, a in enumerate(arrays)]
     with tempfile.TemporaryDirectory() as folder:
         program = _link_qemu(Path(folder), list(kernels.values()), isa)
         done = subprocess.run([qemu, program], input=b"".join(packed), stdout=subprocess.PIPE, check=False)
