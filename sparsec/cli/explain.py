@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import click
@@ -37,6 +38,10 @@ def command(artifact, layer, as_json) -> None:
         for step in steps:
             if "members" in step:
                 click.echo(f"{_joined(step)} run together, row by row.")
+        for _, group in groupby((step for step in steps if "loop" in step), lambda step: step["loop"]):
+            looped = list(group)
+            first, last = flat(looped)[0]["node"], flat(looped)[-1]["node"]
+            click.echo(f"{first} to {last} run for a part of the batch, {looped[0]['rounds']} times.")
 
 
 def _overview(layers: list[dict[str, Any]]) -> None:
