@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from sparsec.artifact import ABI, Artifact
 from sparsec.errors import UsageError
@@ -47,8 +48,8 @@ def write(model: Plan | Artifact, module: Path, parts: str) -> None:
         "version": version("sparsec"),
         "abi": str(ABI),
         "header": str(HEADER),
-        "stem": module.stem,
-        "file": module.name,
+        "stem": quote(module.stem),
+        "file": quote(module.name),
         "inputs": _fields(model.inputs),
         "outputs": _fields(model.outputs, shaped=True),
         "input_names": _names(model.inputs),
@@ -74,12 +75,7 @@ def save(artifact: Artifact, module: Path) -> None:
 
 
 def check_output(output: Path) -> None:
-    """UsageError where writing the module `output` would overwrite scripts that sparsec did not make.
-
-    Or where its name cannot stand in them.
-    """
-    if not re.fullmatch(r"[\w.+ -]+", output.name):
-        raise UsageError(f"{output.name!r} is no name for a module and its .js: use letters, digits and . _ + -")
+    """UsageError where writing the module `output` would overwrite scripts that sparsec did not make."""
     if output.suffix != ".wasm":
         raise UsageError(f"{output} should end in .wasm: browsers and bundlers know modules by that")
     for suffix in (".js", ".d.ts"):

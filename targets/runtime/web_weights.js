@@ -9,7 +9,7 @@ async function fetchWeights({ weights_files: files, layout }, memory, beside, { 
   await Promise.all(files.map(async (file) => {
     const target = new Uint8Array(memory.buffer, start, file.bytes);
     start += file.bytes;
-    const url = new URL(file.name, base);
+    const url = new URL(encodeURIComponent(file.name), base);
     await fill(target, file, await openWeights(url, file, cache), url, (bytes) => {
       loaded += bytes;
       onProgress?.({ loaded, total });

@@ -131,7 +131,6 @@ def test_object_links_into_a_program(sparsec, model: Path, tmp_path: Path) -> No
         (["--target", "wasm+threads"], 2, "needs --threads N"),
         (["--target", "wasm+simd256"], 2, "of features only"),
         (["--target", "wasm", "-o", "m.js"], 2, "should end in .wasm"),
-        (["--target", "wasm", "-o", "m'.wasm"], 2, "use letters, digits"),
         (["--weights", "separate"], 2, "from WebAssembly only, not from host"),
         (["--target", "wasm", "--weights-limit", "1"], 2, "should look like 25M"),
         (["--target", "wasm", "--weights", "inside", "--weights-limit", "25M"], 2, "--weights separate"),

@@ -16,6 +16,7 @@ import pytest
 from artifact import toy
 from webdriver import Browser, serve
 
+from sparsec.program import load
 from sparsec.targets.link_wasm import Delivery
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -25,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "threads": {"threads": 3},
     "threads_parts": {"threads": 3, "delivery": Delivery(separate=True, limit=200)},
 }
+ODD_NAME = "it's 100 % ü#1?.wasm"
 PAGE = "<!doctype html><title>test</title>"
 # Scripts of this origin only, and nothing that turns text into code; wasm must be allowed by name.
 STRICT = f"""<meta http-equiv="Content-Security-Policy" content="script-src 'self' 'wasm-unsafe-eval'">{PAGE}"""
@@ -53,7 +55,7 @@ class Node:
     name: str = "node"
 
     def url(self, file: str) -> str:
-        return (self.folder / file).as_uri()
+        return f"{self.folder.as_uri()}/{file}"
 
     def run(self, script: str, *arguments: Any) -> Any:
         program = "import fs from 'node:fs'; const args = JSON.parse(fs.readFileSync(0, 'utf8'));"
@@ -95,6 +97,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     for name, options in VARIANTS.items():
         toy.build(folder, "wasm", name=name, **options)
+    load(folder / "separate.wasm").save(folder / ODD_NAME)
     for name, text in (("index.html", PAGE), ("strict.html", STRICT), ("worker.js", WORKER)):
         (folder / name).write_text(text)
     return folder

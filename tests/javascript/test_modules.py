@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import zoo
 from artifact import toy
-from javascript.conftest import VARIANTS, Engine, Page
+from javascript.conftest import ODD_NAME, VARIANTS, Engine, Page
 
 from sparsec.compiler import Options, compile_file
 from sparsec.program import load
@@ -42,6 +43,11 @@ def test_run(engine, x, variant, isa):
     assert found["threads"] == (min(3, CPUS) if "threads" in variant else 1)
     if isa or engine.name == "chromium":  # old Node has no relaxed SIMD
         assert found["isa"] == (isa or "wasm-relaxed")
+
+
+def test_name_of_a_file(engine, x):
+    """Any will do, as scripts spell it like a URL."""
+    check(run(engine, quote(ODD_NAME.removesuffix(".wasm")), x)["y"], x)
 
 
 @pytest.mark.parametrize("variant", ["inside", "threads"])
