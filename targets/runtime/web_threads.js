@@ -3,12 +3,25 @@ const TEAM = 'sparsec-team'; // how a worker knows that it is one of ours
 
 // Workers that share the memory: the first one makes the runs, the others take a part of each step. Who fails ends all.
 class Team {
+  workers = [];
+
+  // A team, or null and a notice where workers do not start; none waits in the module before all have it.
   static async start(size, shared) {
     const team = new Team();
-    team.size = size;
-    team.workers = Array.from({ length: size }, () => startWorker((error) => team.stop(error)));
-    await Promise.all(team.workers.map((worker, index) => worker.ask({ ...shared, index })));
+    try {
+      for (let i = 0; i < size; i++) team.workers.push(startWorker((error) => team.stop(error)));
+      await Promise.all(team.workers.map((worker, index) => worker.ask({ ...shared, index })));
+    } catch (error) {
+      team.stop(error);
+      console.warn(`${shared.manifest.name} runs on one thread, not ${size}: its workers do not start: ${error.message}`);
+      return null;
+    }
+    for (const worker of team.workers.slice(1)) worker.enter();
     return team;
+  }
+
+  get size() {
+    return this.workers.length;
   }
 
   execute(repeats) {
@@ -29,7 +42,7 @@ function startWorker(lost) {
     owed = null;
   };
   const answer = ({ result, error }) => (error ? lost(new Error(error)) : settle('resolve', result));
-  const fail = (event) => lost(new Error(`a worker failed: ${event.message ?? event}`));
+  const fail = (event) => lost(new Error(event.message || 'a worker failed'));
   const worker = node
     ? new (node('node:worker_threads').Worker)(new URL(import.meta.url), { workerData: TEAM, execArgv: [] })
     : new Worker(new URL('./@stem@.js', import.meta.url), { type: 'module', name: TEAM });
@@ -42,6 +55,7 @@ function startWorker(lost) {
       worker.ref?.();
       worker.postMessage(message);
     }),
+    enter: () => worker.postMessage({}),
     stop: (error) => {
       ended ??= error;
       settle('reject', ended);
@@ -50,18 +64,23 @@ function startWorker(lost) {
   };
 }
 
-// What a worker does: the first message makes it the leader or a member of the team, for good.
+// What a worker does: the first message gives it the module, the second makes members of the team wait in it for good,
+// and to the leader each further one is a run.
 function serve(reply) {
-  let engine = null;
+  let act = null;
   return async (message) => {
     try {
-      if (engine) return reply({ result: engine.execute(message.repeats) });
+      if (act) return act(message);
       const { module, memory, manifest, index } = message;
       const exports = await instantiateCode(module, memory);
-      if (index === 0) engine = new Engine(manifest, memory, exports);
-      else exports.__stack_pointer.value = manifest.layout.stacks[index - 1];
+      if (index === 0) {
+        const engine = new Engine(manifest, memory, exports);
+        act = ({ repeats }) => reply({ result: engine.execute(repeats) });
+      } else {
+        exports.__stack_pointer.value = manifest.layout.stacks[index - 1];
+        act = () => exports[`${manifest.name}_work`](index - 1);
+      }
       reply({});
-      if (index > 0) exports[`${manifest.name}_work`](index - 1);
     } catch (error) {
       reply({ error: String(error?.message ?? error) });
     }

@@ -30,6 +30,7 @@ ODD_NAME = "it's 100 % ü#1?.wasm"
 PAGE = "<!doctype html><title>test</title>"
 # Scripts of this origin only, and nothing that turns text into code; wasm must be allowed by name.
 STRICT = f"""<meta http-equiv="Content-Security-Policy" content="script-src 'self' 'wasm-unsafe-eval'">{PAGE}"""
+ALONE = f"""<meta http-equiv="Content-Security-Policy" content="worker-src 'none'">{PAGE}"""
 WORKER = "onmessage = async ({ data: [file, x] }) => postMessage(await (await (await import(file)).load()).run({ x }));"
 
 
@@ -98,7 +99,7 @@ def folder(tmp_path_factory) -> Path:
     for name, options in VARIANTS.items():
         toy.build(folder, "wasm", name=name, **options)
     load(folder / "separate.wasm").save(folder / ODD_NAME)
-    for name, text in (("index.html", PAGE), ("strict.html", STRICT), ("worker.js", WORKER)):
+    for name, text in (("index.html", PAGE), ("strict.html", STRICT), ("alone.html", ALONE), ("worker.js", WORKER)):
         (folder / name).write_text(text)
     return folder
 

@@ -177,6 +177,15 @@ def test_says_when_it_runs_on_one_thread(page, x):
     assert not any("one thread" in text for text in page.browser.messages())
 
 
+def test_workers_that_do_not_start(isolated_page, x):
+    isolated_page.browser.open(isolated_page.url("alone.html"))
+    found = run(isolated_page, "threads", x, threads=2)
+    if CPUS > 1:
+        assert any("threads runs on one thread, not 2" in text for text in isolated_page.browser.messages())
+    assert found["threads"] == 1
+    check(found["y"], x)
+
+
 def test_limit_of_threads(engine, x):
     assert run(engine, "threads", x, threads=2)["threads"] == min(2, CPUS)
     assert run(engine, "threads", x, threads=1)["threads"] == 1
