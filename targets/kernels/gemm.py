@@ -67,8 +67,9 @@ def multiply(
 ) -> list[Value]:
     """The sums x[r, :k] · w[:k, c] of `rows` rows and one vector of columns for each of `counts` (None: whole).
 
-    `w` has columns of stride 1. `copies` is the `partial_sums` of another tile, where this one has to add in the same
-    order; `started` are sums to go on from; `ahead` is prefetched meanwhile. The sums of a row come one after another.
+    `w` has columns of stride 1, of f32 or f16. `copies` is the `partial_sums` of another tile, where this one has to
+    add in the same order; `started` are sums to go on from; `ahead` is prefetched meanwhile. The sums of a row come one
+    after another.
     """
     lanes = b.isa.lanes
     copies = copies or partial_sums(rows, len(counts))
@@ -81,7 +82,8 @@ def multiply(
     by_lane = b.isa.lane_operands and x.column == 1 and unroll % lanes == 0
 
     def step(at: Index, copy: int, elements: Sequence[Value] | None = None) -> None:
-        columns = [b.vload(w.ref, at * w.row + v * lanes, count) for v, count in enumerate(counts)]
+        loaded = [b.vload(w.ref, at * w.row + v * lanes, count) for v, count in enumerate(counts)]
+        columns = [b.convert(vector, "f32") for vector in loaded]
         for row in range(rows):
             element = elements[row] if elements else b.load(x.ref, at * x.column + row * x.row)
             scalar = b.broadcast(element, lanes)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from conv_cases import KINDS, Shape, case, lowering
 from op_runner import Case, check
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import StringAttr, f32
+from xdsl.ir import SSAValue
 
-from sparsec.ir import ConvOp
+from sparsec.ir import ConvOp, MatmulOp
 from sparsec.ir.scalar import region
 from sparsec.targets.cost import shipped
 from sparsec.targets.isa import NEON, refine
+from sparsec.targets.kernels import linear
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
@@ -67,3 +71,21 @@ def test_only_f16_on_such_cpus_chooses_them(density: float) -> None:
     assert best(HALF, "f16") in F16_ROWS
     assert best(HALF, "f32") not in F16_ROWS
     assert best(NEON, "f16") not in F16_ROWS
+
+
+def test_linear_layers() -> None:
+    """Weights that f16 holds exactly give what f32 gives."""
+    random = np.random.default_rng(4)
+    cases = []
+    for tokens, m, k in ((1, 5, 40), (1, 70, 33), (3, 64, 64), (23, 40, 130), (131, 33, 37)):
+        x, w = (random.standard_normal(shape).astype(np.float32) for shape in ((tokens, k), (m, k)))
+        row = f"{'gemv' if tokens == 1 else 'gemm'}_f16_dense_n32"
+        exact = w.astype(np.float16).astype(np.float32)
+        cases.append(Case(partial(_matmul, row), [x, exact], constants=[1], rtol=2e-5, atol=2e-5))
+    check(linear.lower, cases, HALF)
+
+
+def _matmul(row: str, x: SSAValue, w: SSAValue) -> MatmulOp:
+    op = MatmulOp(x, w, False, True)
+    op.attributes["kernel"] = StringAttr(row)
+    return op

@@ -8,6 +8,7 @@ much, K is walked in blocks, between which partial sums lie in y. So the weights
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class LinearDense(LinearKernel):
     """Weights in panels, read by register tiles."""
 
     sparse = False
+    weight_element: ClassVar[str] = "f32"
 
     @property
     def name(self) -> str:
@@ -102,7 +104,7 @@ class LinearDense(LinearKernel):
         return self.group_tokens * self.row * 4 if self.staged else 0
 
     def emit(self, b: Builder) -> None:
-        elements = ["f32", "f32", *self.epilogue.elements, self.epilogue.result]
+        elements = ["f32", self.weight_element, *self.epilogue.elements, self.epilogue.result]
         with (
             b.function(self.symbol, elements, [0, 64]) as ((x, w, *extras, y), scratch, begin, end),
             b.loop(begin // self.panels, (end + (self.panels - 1)) // self.panels) as group,
@@ -132,6 +134,34 @@ class LinearDense(LinearKernel):
             "linear load": tiles * self.k * vectors,
             "linear far byte": self.groups * far(4 * self.m * self.k, caches),
         }
+
+
+@dataclass(frozen=True)
+class HalfWeights(LinearDense):
+    """Weights in f16, which become f32 as they are loaded: half the bytes of layers that wait for memory."""
+
+    weight_element: ClassVar[str] = "f16"
+
+    @property
+    def name(self) -> str:
+        return f"{'gemv' if self.tokens == 1 else 'gemm'}_f16_dense_n{PANEL}"
+
+    @property
+    def layout(self) -> str:
+        return f"half {super().layout}"
+
+    def suits(self, isa: Isa) -> bool:
+        return isa.half_arithmetic
+
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        return super().pack(w).astype(np.float16)
+
+    def events(self, isa: Isa, caches: Caches, w: np.ndarray) -> dict[str, float]:
+        """A load takes half the time where it waits for memory; else it and the conversion take half as long again."""
+        events = super().events(isa, caches, w)
+        waits = far(4 * self.m * self.k, caches) > 0
+        nbytes = self.groups * far(2 * self.m * self.k, caches)
+        return {**events, "linear load": (0.5 if waits else 1.5) * events["linear load"], "linear far byte": nbytes}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import arm_kernels, bf16_kernels, kernels, variants
+from sparsec.targets.kernels.linear.table import arm_kernels, bf16_kernels, f16_kernels, kernels, variants
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
@@ -51,6 +51,8 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
     matrix, table = _matrix(op, weights), [*_kernels(op), *_kernels(op, arm_kernels)]
     if target.precision == "bf16":
         table = [*table, *_kernels(op, bf16_kernels)]
+    if target.precision == "f16":
+        table = [*table, *_kernels(op, f16_kernels)]
     names = {kernel.name for kernel in table}
     found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants))}
     return [
@@ -64,7 +66,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     chosen = op.attributes.get(KERNEL)
-    tables = variants, arm_kernels, bf16_kernels, kernels
+    tables = variants, arm_kernels, bf16_kernels, f16_kernels, kernels
     rows = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner

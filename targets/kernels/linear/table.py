@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparsec.targets.kernels.epilogue import Epilogue
 from sparsec.targets.kernels.linear.bf16 import LinearBf16
-from sparsec.targets.kernels.linear.dense import LinearDense
+from sparsec.targets.kernels.linear.dense import HalfWeights, LinearDense
 from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.spmm import LinearSpmm, QuadSpmm
@@ -40,6 +40,11 @@ def bf16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[Linear
     """Kernels that round products to bf16, for compilations that allow it."""
     kernel = LinearBf16(tokens, m, k, epilogue)
     return [kernel] if tokens * m * k and kernel.fits else []
+
+
+def f16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
+    """Kernels whose weights are of f16, for compilations that allow it."""
+    return [HalfWeights(tokens, m, k, epilogue)] if tokens * m * k else []
 
 
 def variants(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
