@@ -11,7 +11,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +41,13 @@ class Browser:
         self._driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+        try:
+            self._start(flags)
+        except BaseException:
+            self._end()
+            raise
+
+    def _start(self, flags: Sequence[str]) -> None:
         assert self._driver.stdout is not None
         started = (re.search(r"successfully on port (\d+)", line) for line in self._driver.stdout)
         self._url = f"http://127.0.0.1:{next(filter(None, started))[1]}/session"
@@ -50,6 +57,11 @@ class Browser:
         self._url += f"/{session['sessionId']}"
         self._call("POST", "/timeouts", {"script": 120000, "pageLoad": 60000})
 
+    def _end(self) -> None:
+        self._driver.terminate()
+        self._driver.wait()
+        self._folder.cleanup()
+
     def __enter__(self) -> Browser:
         return self
 
@@ -57,9 +69,7 @@ class Browser:
         try:
             self._call("DELETE", "")
         finally:
-            self._driver.terminate()
-            self._driver.wait()
-            self._folder.cleanup()
+            self._end()
 
     def open(self, url: str) -> None:
         """Load a page and wait until it is loaded."""
