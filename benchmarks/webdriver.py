@@ -23,7 +23,6 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id in the protocol
 
 _WAIT = """
 const done = arguments[arguments.length - 1], given = Array.from(arguments).slice(0, -1);
@@ -81,11 +80,6 @@ class Browser:
         if "error" in found:
             raise RuntimeError(found["error"])
         return found.get("value")
-
-    def upload(self, selector: str, *files: Path) -> None:
-        """Choose files in the `<input type=file>` that a CSS selector finds."""
-        element = self._call("POST", "/element", {"using": "css selector", "value": selector})[_ELEMENT]
-        self._call("POST", f"/element/{element}/value", {"text": "\n".join(str(file.resolve()) for file in files)})
 
     def resize(self, width: int, height: int) -> None:
         self._call("POST", "/window/rect", {"width": width, "height": height})
