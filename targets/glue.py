@@ -97,7 +97,7 @@ def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
         _table("isa", "isas", (_isa_row(isa) for isa in isas)),
         *_port_tables("input", plan.inputs),
         *_port_tables("output", plan.outputs),
-        '#include "cpu.c"\n#include "run.c"\n#include "abi.c"',
+        '#include "cpu.c"\n#include "denormals.c"\n#include "run.c"\n#include "abi.c"',
         *(['#include "tvm_ffi.c"'] if shared else []),
     ]
     return "\n".join(parts) + "\n"
@@ -126,6 +126,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
         "ARENA": arena_bytes(plan),
         "SCRATCH": _round_up(plan.scratch_bytes),
         "CHAIN_MEMBERS": chains.LONGEST,
+        "DENORMALS_ARE_ZEROS": int(any("_bf16_" in call.symbol for _, call in _calls(plan))),
         "STEPS": len(plan.steps),
         "CALLS": sum(len(step.layers) * (step.chunks if step.loop else 1) for step in plan.steps),
         "LOOPS": sum(step.loop is not None for step in plan.steps),

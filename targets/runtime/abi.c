@@ -46,7 +46,9 @@ PUBLIC int32_t MODEL(run_isa)(const void *const *inputs, void *const *outputs, v
     if (!MODEL(isa_usable)(isa)) return CPU_UNFIT;
     char *arena = aligned(workspace);
     job job = {{inputs, outputs, arena, MODEL(_weights)}, arena + SPARSEC_ARENA, isa, 1};
+    uint32_t denormals = drop_denormals();
     run_job(&job, host);
+    restore_denormals(denormals);
     return OK;
 }
 
@@ -60,6 +62,14 @@ PUBLIC int32_t MODEL(run)(const void *const *inputs, void *const *outputs, void 
     return MODEL(run_with)(inputs, outputs, workspace, NULL);
 }
 
+static void run_call(const frame *frame, void *scratch, int32_t isa, int32_t index) {
+#if SPARSEC_LOOPS > 0
+    if (run_call_of_loop(loops, &index, frame, scratch, isa)) return;
+#endif
+    const step *layer = &layers[index];
+    if (layer->chunks > 0) layer->run[isa](frame, scratch, 0, layer->chunks);
+}
+
 PUBLIC int32_t MODEL(step_count)(void) { return SPARSEC_CALLS; }
 
 PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, void *workspace, int32_t index) {
@@ -70,12 +80,9 @@ PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, 
     if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
     char *arena = aligned(workspace);
     frame frame = {inputs, outputs, arena, MODEL(_weights)};
-    int32_t isa = __builtin_ctz(usable);
-#if SPARSEC_LOOPS > 0
-    if (run_call_of_loop(loops, &index, &frame, arena + SPARSEC_ARENA, isa)) return OK;
-#endif
-    const step *layer = &layers[index];
-    if (layer->chunks > 0) layer->run[isa](&frame, arena + SPARSEC_ARENA, 0, layer->chunks);
+    uint32_t denormals = drop_denormals();
+    run_call(&frame, arena + SPARSEC_ARENA, __builtin_ctz(usable), index);
+    restore_denormals(denormals);
     return OK;
 }
 

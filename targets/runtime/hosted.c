@@ -8,6 +8,7 @@ typedef struct hosted_step {
 
 static void hosted_task(void *argument, int32_t thread) {
     hosted_step *work = argument;
+    uint32_t denormals = drop_denormals();
     for (int32_t i = 0; i < work->job->threads; i++) {
         int32_t index = (thread + i) % work->job->threads;
         share share = share_of(work->job, work->step, index);
@@ -15,6 +16,7 @@ static void hosted_task(void *argument, int32_t thread) {
         while ((piece = atomic_fetch_add_explicit(&work->next[index], 1, memory_order_relaxed)) < share.pieces)
             run_piece(work->job, work->step, &share, piece, thread);
     }
+    restore_denormals(denormals);
 }
 
 static void run_hosted(const job *job, const MODEL(threads) *host) {
