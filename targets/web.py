@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from sparsec.artifact import ABI, Artifact
+from sparsec.artifact import ABI, Artifact, read_artifact
 from sparsec.errors import UsageError
 from sparsec.target import Plan, Port
 
@@ -40,7 +40,7 @@ def parts(plan: Plan, separate: bool) -> str:
 
 
 def write(model: Plan | Artifact, module: Path, parts: str) -> None:
-    """Write m.js with its `parts` and m.d.ts beside `module`."""
+    """Write m.js with its `parts` and m.d.ts beside `module`, which is there."""
     templates = {".js": ["web.js", *(f"web_{part}.js" for part in parts.split())], ".d.ts": ["web.d.ts"]}
     fields = {
         "parts": parts,
@@ -48,6 +48,7 @@ def write(model: Plan | Artifact, module: Path, parts: str) -> None:
         "version": version("sparsec"),
         "abi": str(ABI),
         "header": str(HEADER),
+        "isa": read_artifact(module).manifest["isas"][-1],
         "stem": quote(module.stem),
         "file": quote(module.name),
         "inputs": _fields(model.inputs),
@@ -68,8 +69,8 @@ def save(artifact: Artifact, module: Path) -> None:
         copy = Path(folder) / module.name
         for entry in artifact.manifest["weights_files"]:
             shutil.copy(artifact.path.with_name(entry["name"]), folder)
-        write(artifact, copy, artifact.manifest["parts"])
         shutil.copy(artifact.path, copy)
+        write(artifact, copy, artifact.manifest["parts"])
         for file in sorted(copy.parent.iterdir(), key=lambda file: file == copy):
             os.replace(file, module.parent / file.name)
 

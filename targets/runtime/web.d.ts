@@ -61,7 +61,7 @@ export declare class Model {
   readonly threads: number;
   /** Runs the model. Leave the inputs alone until the promise is fulfilled. */
   run(inputs: Inputs): Promise<Outputs>;
-  /** Times each step on one thread. */
+  /** Times each step on one thread, in `repeats` runs: 20, or another whole number above 0. */
   profile(inputs: Inputs, repeats?: number): Promise<Timing[]>;
   /** Ends the workers and lets go of the memory. */
   close(): void;

@@ -12,6 +12,7 @@ const TYPES = {
 };
 const ABI = @abi@;
 const PARTS = '@parts@'; // what this file has beyond what every module needs
+const ISA = '@isa@'; // what every engine needs for this module
 
 // Node's own modules; an import of them would trouble bundlers for browsers.
 const node = globalThis.process?.getBuiltinModule;
@@ -55,12 +56,19 @@ class Model {
   }
 
   run(inputs) {
-    return this.#turn(inputs, 0, () => this.#engine.read());
+    return this.#turn(inputs, async (runner, engine) => {
+      await runner.run();
+      return engine.read();
+    });
   }
 
-  profile(inputs, repeats = 20) {
-    return this.#turn(inputs, repeats, (times) =>
-      this.manifest.layers.map((layer, i) => ({ ...layer, name: layer.node, ms: times[i] })));
+  async profile(inputs, repeats = 20) {
+    if (!(Number.isSafeInteger(repeats) && repeats > 0)) {
+      const got = `the ${typeof repeats} ${String(repeats)}`;
+      throw new RangeError(`${this.name}: the repeats of a profile are a whole number above 0, got ${got}`);
+    }
+    const times = await this.#turn(inputs, (runner) => runner.profile(repeats));
+    return this.manifest.layers.map((layer, i) => ({ ...layer, name: layer.node, ms: times[i] }));
   }
 
   close() {
@@ -70,12 +78,13 @@ class Model {
   }
 
   // Runs follow one another: there is one memory.
-  async #turn(inputs, repeats, result) {
+  async #turn(inputs, act) {
     const arrays = this.#bind(inputs);
     const task = async () => {
-      if (!this.#engine) throw new Error(`${this.name} is closed`);
-      this.#engine.write(arrays);
-      return result(this.#team ? await this.#team.execute(repeats) : this.#engine.execute(repeats));
+      const engine = this.#engine;
+      if (!engine) throw new Error(`${this.name} is closed`);
+      engine.write(arrays);
+      return act(this.#team ?? engine, engine);
     };
     const done = this.#last.then(task);
     this.#last = done.catch(() => {});
@@ -83,6 +92,10 @@ class Model {
   }
 
   #bind(inputs) {
+    if (this.inputs.length === 0) {
+      if (Object.keys(inputs ?? {}).length > 0) throw new TypeError(`${this.name} takes no inputs`);
+      return [];
+    }
     if (inputs === null || typeof inputs !== 'object' || ArrayBuffer.isView(inputs)) {
       const names = this.inputs.map((port) => `${quoted(port.name)}: ${TYPES[port.dtype].name}`);
       throw new TypeError(`${this.name} takes an object of typed arrays: { ${names.join(', ')} }`);
@@ -90,9 +103,9 @@ class Model {
     const unknown = Object.keys(inputs).find((name) => !this.inputs.some((port) => port.name === name));
     if (unknown !== undefined) {
       const names = this.inputs.map((port) => quoted(port.name)).join(', ');
-      throw new TypeError(`${this.name} has no input ${quoted(unknown)}; its inputs are ${names || 'none'}`);
+      throw new TypeError(`${this.name} has no input ${quoted(unknown)}; its inputs are ${names}`);
     }
-    return this.inputs.map((port) => checked(port, inputs[port.name]));
+    return this.inputs.map((port) => checked(port, Object.hasOwn(inputs, port.name) ? inputs[port.name] : undefined));
   }
 }
 
@@ -101,12 +114,14 @@ class Engine {
   #manifest;
   #memory;
   #exports;
+  #addresses;
 
   constructor(manifest, memory, exports) {
     this.#manifest = manifest;
     this.#memory = memory;
     this.#exports = exports;
-    const { pointers, ports } = manifest.layout;
+    const { pointers, ports, workspace } = manifest.layout;
+    this.#addresses = [pointers, pointers + 4 * manifest.inputs.length, workspace];
     new Uint32Array(memory.buffer, pointers, ports.length).set(ports);
   }
 
@@ -125,21 +140,19 @@ class Engine {
     }));
   }
 
-  // A run; or milliseconds of each step over `repeats` of them: medians, or means where pages get a coarse clock.
-  execute(repeats) {
-    const { name, layout, layers, inputs } = this.#manifest;
-    const addresses = [layout.pointers, layout.pointers + 4 * inputs.length, layout.workspace];
-    const call = (kind, ...rest) => {
-      const code = this.#exports[`${name}_${kind}`](...addresses, ...rest);
-      if (code !== 0) throw new Error(`${name}: the module returned error ${code}`);
-    };
-    if (!repeats) return call('run');
+  run() {
+    this.#call('run');
+  }
+
+  // Milliseconds of each layer over `repeats` runs: medians, or means where pages get a coarse clock.
+  profile(repeats) {
+    const { layers } = this.#manifest;
     const calls = callsOf(layers);
     const times = calls.map(() => []);
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let step = 0; step < times.length; step++) {
         const start = performance.now();
-        call('run_step', step);
+        this.#call('run_step', step);
         times[step].push(performance.now() - start);
       }
     }
@@ -151,15 +164,30 @@ class Engine {
     return sums;
   }
 
+  #call(kind, ...rest) {
+    const { name } = this.#manifest;
+    const code = this.#exports[`${name}_${kind}`](...this.#addresses, ...rest);
+    if (code !== 0) throw new Error(`${name}: the module returned error ${code}`);
+  }
+
   #bytes(port, length) {
     return new Uint8Array(this.#memory.buffer, this.#manifest.layout.ports[port], length);
   }
 }
 
-// What an engine that refuses a module may lack.
-function lacking() {
+// What this engine lacks for an ISA.
+function lacking(isa) {
+  if (supports(isa)) return '';
   if (!supports('wasm')) return '; this engine has no SIMD';
-  return supports('wasm-relaxed') ? '' : '; this engine has no relaxed SIMD: compile the model for --target wasm';
+  return '; this engine has no relaxed SIMD: compile the model for --target wasm';
+}
+
+// Why the engine refuses code for an ISA.
+function refusal(error, isa, source) {
+  if (!(error instanceof WebAssembly.CompileError)) return error;
+  const hint = lacking(isa);
+  const message = hint ? error.message + hint : `${source} is truncated or no WebAssembly module: ${error.message}`;
+  return new WebAssembly.CompileError(message, { cause: error });
 }
 
 async function instantiateCode(module, memory) {
@@ -168,32 +196,35 @@ async function instantiateCode(module, memory) {
 
 // A module compiled, and the URL beside which its weights lie.
 async function compile(source) {
-  const base = new URL(import.meta.url);
-  if (source instanceof WebAssembly.Module) return { module: source, base };
+  const own = new URL(import.meta.url);
+  if (source instanceof WebAssembly.Module) return { module: source, base: own };
+  const bytes = source instanceof ArrayBuffer || ArrayBuffer.isView(source);
+  const url = bytes || source?.headers ? null : locate(source);
+  const base = url ?? new URL(source.url || own);
   try {
-    if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) {
-      return { module: await WebAssembly.compile(source), base };
-    }
-    const url = source.headers ? null : locate(source);
-    if (isFile(url)) return { module: await WebAssembly.compile(await node('node:fs').promises.readFile(url)), base: url };
-    const response = good(url ? await fetch(url) : source, url);
-    const streams = response.headers.get('content-type')?.startsWith('application/wasm');
-    const module = await (streams ? WebAssembly.compileStreaming(response)
-      : WebAssembly.compile(await response.arrayBuffer()));
-    return { module, base: url ?? new URL(response.url || base) };
+    return { module: await (bytes ? WebAssembly.compile(source) : compileFrom(url, source)), base };
   } catch (error) {
-    if (error instanceof WebAssembly.CompileError) error.message += lacking();
-    throw error;
+    throw refusal(error, ISA, url ?? (source.url || 'the source'));
   }
+}
+
+// The module at `url`, or in a response where that is null.
+async function compileFrom(url, source) {
+  if (isFile(url)) return WebAssembly.compile(await node('node:fs').promises.readFile(url));
+  const response = url ? await get(url) : good(source);
+  const streams = response.headers.get('content-type')?.startsWith('application/wasm');
+  return streams ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
 }
 
 // The code for the first ISA of the module that this engine has, or for the one that is `wanted`.
 async function chooseCode(module, { isas, name }, wanted) {
-  const isa = wanted ?? isas.find(supports);
-  if (!isas.includes(isa)) throw new RangeError(`${name} has code for ${isas.join(' and ')} only${isa ? '' : lacking()}`);
+  const isa = wanted ?? isas.find(supports) ?? isas.at(-1);
+  if (!isas.includes(isa)) throw new RangeError(`${name} has code for ${isas.join(' and ')} only`);
+  if (!supports(isa)) throw new RangeError(`${name} does not run as ${isa} here${lacking(isa)}`);
   if (isa === isas.at(-1)) return { isa, module };
   const [bytes] = WebAssembly.Module.customSections(module, `sparsec.${isa}`);
-  return { isa, module: await WebAssembly.compile(bytes) };
+  const compiled = WebAssembly.compile(bytes).catch((error) => { throw refusal(error, isa, `code for ${isa}`); });
+  return { isa, module: await compiled };
 }
 
 // Whether the engine takes a module of one function, which returns what `body` leaves: SIMD, relaxed multiply-add.
@@ -221,13 +252,17 @@ function readManifest(module) {
   if (!section) throw new Error('not a module that sparsec compiled');
   const manifest = JSON.parse(new TextDecoder().decode(section));
   if (manifest.abi !== ABI || manifest.parts !== PARTS) {
-    throw new Error(`${manifest.name} was compiled by another sparsec or with other options than this file: use its own`);
+    throw new Error(
+      `${manifest.name} was compiled by another sparsec or with other options than this file: use its own`);
   }
   return manifest;
 }
 
 function locate(source) {
-  if (source instanceof URL) return source;
+  if (source?.href) return new URL(source.href);
+  if (typeof source !== 'string') {
+    throw new TypeError(`expected a path, a URL, a Response, bytes or a WebAssembly.Module, got ${source}`);
+  }
   if (/^[a-z]{2,}:/i.test(source)) return new URL(source);
   return node ? node('node:url').pathToFileURL(source) : new URL(source, globalThis.location.href);
 }
@@ -236,8 +271,13 @@ function isFile(url) {
   return node && url?.protocol === 'file:';
 }
 
-function good(response, url) {
-  if (!response.ok) throw new Error(`${url ?? response.url}: HTTP ${response.status}`);
+async function get(url, options) {
+  const failed = (error) => { throw new Error(`${url}: ${error.message}`, { cause: error }); };
+  return good(await fetch(url, options).catch(failed));
+}
+
+function good(response) {
+  if (!response.ok) throw new Error(`${response.url || 'the response'}: HTTP ${response.status}`);
   return response;
 }
 
@@ -247,9 +287,12 @@ function checked(port, value) {
   // By name, as arrays may come from another realm; and pixels of a canvas are bytes, too.
   const type = value?.[Symbol.toStringTag]?.replace('Clamped', '');
   if (type !== TYPES[port.dtype].name) {
-    throw new TypeError(`${expected}, got ${type ?? (Array.isArray(value) ? 'an Array' : typeof value)}`);
+    const kind = Array.isArray(value) ? 'an Array' : value === null ? 'null' : typeof value;
+    throw new TypeError(`${expected}, got ${type ?? kind}`);
   }
-  if (value.length !== size(port)) throw new RangeError(`${expected} (${size(port)} elements), got ${value.length} elements`);
+  if (value.length !== size(port)) {
+    throw new RangeError(`${expected} (${size(port)} elements), got ${value.length} elements`);
+  }
   if (value.shape && String(value.shape) !== String(port.shape)) {
     throw new RangeError(`${expected}, got shape [${value.shape}]`);
   }

@@ -13,7 +13,8 @@ class Team {
       await Promise.all(team.workers.map((worker, index) => worker.ask({ ...shared, index })));
     } catch (error) {
       team.stop(error);
-      console.warn(`${shared.manifest.name} runs on one thread, not ${size}: its workers do not start: ${error.message}`);
+      const { name } = shared.manifest;
+      console.warn(`${name} runs on one thread, not ${size}: its workers do not start: ${error.message}`);
       return null;
     }
     for (const worker of team.workers.slice(1)) worker.enter();
@@ -24,8 +25,12 @@ class Team {
     return this.workers.length;
   }
 
-  execute(repeats) {
-    return this.workers[0].ask({ repeats });
+  run() {
+    return this.workers[0].ask({ kind: 'run' });
+  }
+
+  profile(repeats) {
+    return this.workers[0].ask({ kind: 'profile', repeats });
   }
 
   stop(error) {
@@ -65,7 +70,7 @@ function startWorker(lost) {
 }
 
 // What a worker does: the first message gives it the module, the second makes members of the team wait in it for good,
-// and to the leader each further one is a run.
+// and to the leader each further one is a run or a profile.
 function serve(reply) {
   let act = null;
   return async (message) => {
@@ -75,7 +80,7 @@ function serve(reply) {
       const exports = await instantiateCode(module, memory);
       if (index === 0) {
         const engine = new Engine(manifest, memory, exports);
-        act = ({ repeats }) => reply({ result: engine.execute(repeats) });
+        act = ({ kind, repeats }) => reply({ result: kind === 'run' ? engine.run() : engine.profile(repeats) });
       } else {
         exports.__stack_pointer.value = manifest.layout.stacks[index - 1];
         act = () => exports[`${manifest.name}_work`](index - 1);
@@ -91,8 +96,9 @@ function serve(reply) {
 function usableThreads(manifest, wanted = manifest.threads) {
   const cpus = node ? node('node:os').availableParallelism() : navigator.hardwareConcurrency ?? 4;
   if (wanted > 1 && globalThis.crossOriginIsolated === false) {
-    console.warn(`${manifest.name} runs on one thread, not ${manifest.threads}: this page is not cross-origin isolated. `
-      + 'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.');
+    console.warn(`${manifest.name} runs on one thread, not ${manifest.threads}: `
+      + 'this page is not cross-origin isolated. Serve it with '
+      + 'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.');
     return 1;
   }
   return Math.max(1, Math.min(wanted, manifest.threads, cpus));

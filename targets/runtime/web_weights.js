@@ -20,14 +20,15 @@ async function fetchWeights({ weights_files: files, layout }, memory, beside, { 
 // A file of weights, piece by piece. Browsers have caches only on https and localhost, and may refuse to fill them.
 async function openWeights(url, file, cache) {
   if (isFile(url)) return node('node:fs').createReadStream(url, { highWaterMark: 1 << 20 });
-  const store = cache && url.protocol.startsWith('http') && (await globalThis.caches?.open('sparsec').catch(() => null));
-  if (!store) return pieces(good(await fetch(url), url));
+  const caching = cache && url.protocol.startsWith('http');
+  const store = caching && (await globalThis.caches?.open('sparsec').catch(() => null));
+  if (!store) return pieces(await get(url));
   const name = `${url.origin}${url.pathname}?`;
   const found = await store.match(name + file.digest);
   if (found) return pieces(found);
   for (const old of await store.keys()) if (old.url.startsWith(name)) await store.delete(old);
   // The HTTP cache may hold this file of an older compilation: ask whether it is current.
-  const response = good(await fetch(url, { cache: 'no-cache' }), url);
+  const response = await get(url, { cache: 'no-cache' });
   store.put(name + file.digest, response.clone()).catch(() => {});
   return pieces(response);
 }
@@ -51,7 +52,9 @@ async function fill(target, file, source, url, onBytes) {
         throw new Error(`${url} belongs to another compilation of the model; copy all files of one compilation`);
       }
     }
-    if (position + piece.length > file.bytes) throw new Error(`${url} is longer than its ${file.bytes} bytes of weights`);
+    if (position + piece.length > file.bytes) {
+      throw new Error(`${url} is longer than its ${file.bytes} bytes of weights`);
+    }
     if (position >= 0) target.set(piece, position);
     position += piece.length;
     onBytes(piece.length);

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import onnx
 import pytest
 import zoo
 from artifact import toy
@@ -69,6 +70,8 @@ def test_runs_at_the_same_time(engine, x, variant):
         ("new Float32Array(3350)", "takes an object of typed arrays"),
         ("{ z: 1 }", 'TypeError: inside has no input "z"; its inputs are "x"'),
         ("{}", 'TypeError: input "x": expected a Float32Array of float32[67,50], which is missing'),
+        ("{ x: null }", "float32[67,50], got null"),
+        ("{ __proto__: { x: new Float32Array(3350) } }", "which is missing"),
         ("{ x: [1, 2] }", "float32[67,50], got an Array"),
         ("{ x: new Float64Array(3350) }", "float32[67,50], got Float64Array"),
         (
@@ -83,11 +86,49 @@ def test_wrong_inputs(page, inputs, message):
     assert message in page.run(script, page.url("inside.js"), {})
 
 
+@pytest.mark.parametrize("repeats", ["0", "-1", "1.5", "NaN", "'5'", "null"])
+def test_wrong_repeats(node, x, repeats):
+    script = f"{LOAD} return m.profile({{ x: Float32Array.from(x) }}, {repeats}).catch((error) => `${{error}}`);"
+    message = node.run(script, node.url("inside.js"), {}, x.ravel().tolist())
+    assert message.startswith("RangeError: inside: the repeats of a profile are a whole number above 0, got the")
+
+
+def test_no_inputs(node, folder):
+    model = folder / "constant.onnx"
+    save_constant(model)
+    compile_file(model, folder / "constant.wasm", Options(target="wasm"))
+    script = f"""{LOAD} const run = (inputs) => m.run(inputs).then(({{ y }}) => Array.from(y), (error) => `${{error}}`);
+    return [await run(), await run({{}}), await run({{ z: 1 }})];"""
+    found = node.run(script, node.url("constant.js"), {})
+    assert found == [[1, 2, 3], [1, 2, 3], "TypeError: constant takes no inputs"]
+
+
+def save_constant(path: Path) -> None:
+    """A model of one output, and no inputs."""
+    value = onnx.numpy_helper.from_array(np.array([1, 2, 3], np.float32))
+    node = onnx.helper.make_node("Constant", [], ["y"], value=value)
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3])
+    graph = onnx.helper.make_graph([node], "constant", [], [output])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), path)
+
+
+@pytest.mark.parametrize("content", ["cut", "html", "empty"])
+def test_damaged_module(engine, folder, content):
+    whole = (folder / "inside.wasm").read_bytes()
+    (folder / "damaged.wasm").write_bytes({"cut": whole[:-99], "html": b"<!doctype html>", "empty": b""}[content])
+    script = "const { load } = await import(args[0]); await load(args[1]);"
+    with pytest.raises(RuntimeError, match=r"damaged\.wasm is truncated or no WebAssembly module: \w") as caught:
+        engine.run(script, engine.url("inside.js"), engine.url("damaged.wasm"))
+    assert "SIMD" not in str(caught.value)
+
+
 def test_wrong_options(node):
     script = f"{LOAD}"
     with pytest.raises(RuntimeError, match="inside has code for wasm-relaxed and wasm only"):
         node.run(script, node.url("inside.js"), {"isa": "sse"})
     script = "const { load } = await import(args[0]); await load(args[1]);"
+    with pytest.raises(RuntimeError, match=r"TypeError: expected a path, a URL, .* got null"):
+        node.run(script, node.url("inside.js"), None)
     with pytest.raises(RuntimeError, match="ENOENT"):
         node.run(script, node.url("inside.js"), node.url("nothing.wasm"))
     with pytest.raises(RuntimeError, match="other options than this file"):
@@ -98,6 +139,8 @@ def test_not_found(page):
     script = "const { load } = await import(args[0]); await load(args[1]);"
     with pytest.raises(RuntimeError, match=r"nothing\.wasm: HTTP 404"):
         page.run(script, page.url("inside.js"), "nothing.wasm")
+    with pytest.raises(RuntimeError, match=r"http://localhost:1/m\.wasm: "):
+        page.run(script, page.url("inside.js"), "http://localhost:1/m.wasm")
 
 
 @pytest.mark.parametrize("source", ["bytes", "response", "module"])
@@ -253,3 +296,5 @@ def test_old_engines(node, folder, x):
     toy_path = toy.build(folder / "relaxed", "wasm", name="relaxed", isas=toy.ISAS["wasm"][:1])
     with pytest.raises(RuntimeError, match="no relaxed SIMD: compile the model for --target wasm"):
         node.run(LOAD, toy_path.with_suffix(".js").as_uri(), {})
+    with pytest.raises(RuntimeError, match="inside does not run as wasm-relaxed here; this engine has no relaxed SIMD"):
+        node.run(LOAD, node.url("inside.js"), {"isa": "wasm-relaxed"})
