@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +45,24 @@ def describe(result: Result, model: Path | None) -> dict[str, str]:
     """What the page says of the network."""
     layers = flat(result.manifest["layers"])
     sparse = [layer for layer in layers if layer.get("format") not in (None, "dense")]
-    zeros = 1 - sum(layer["density"] for layer in sparse) / len(sparse) if sparse else 0.0
     return {
         "title": model.stem if model else "MobileNetV1",
-        "sparsity": f"{zeros:.0%}",
+        "sparsity": f"{zeros(sparse):.0%}",
         "pruned": f"{len(sparse)} of its {len(layers)} layers",
         "note": "" if model else "The weights are random: what matters is that both modules compute the same.",
     }
+
+
+def zeros(layers: Sequence[dict[str, Any]]) -> float:
+    """The part of the elements of all weights that are zero."""
+    sizes = [elements(layer["shapes"]) for layer in layers]
+    zero = sum(size * (1 - layer["density"]) for size, layer in zip(sizes, layers, strict=True))
+    return zero / sum(sizes) if sizes else 0.0
+
+
+def elements(shapes: str) -> int:
+    """Of the weights, the second operand: "1x8x32x32, 11x8x1x1, 11x1x1 -> 1x11x32x32"."""
+    return math.prod(map(int, shapes.split(", ")[1].split(" ")[0].split("x")))
 
 
 def main() -> None:

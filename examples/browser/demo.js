@@ -1,6 +1,4 @@
 // Runs the same network from two modules, with dense and with sparse kernels, and shows what each takes.
-import { load as loadDense } from './models/dense.js';
-import { load as loadSparse } from './models/sparse.js';
 
 const ROUNDS = 30;
 const WARM_UP = 5; // engines begin with quick code and replace it while it runs
@@ -32,9 +30,12 @@ function say(text, isError = false) {
 }
 
 async function start() {
-  info = await (await fetch('models/info.json')).json();
-  for (const [kind, load] of [['dense', loadDense], ['sparse', loadSparse]]) {
+  const built = await fetch('models/info.json');
+  if (!built.ok) throw new Error('models/ is missing: run build.py first');
+  info = await built.json();
+  for (const kind of KINDS) {
     say(`Loading the ${kind} module…`);
+    const { load } = await import(`./models/${kind}.js`);
     const bytes = await (await fetch(`models/${kind}.wasm`)).arrayBuffer();
     const begin = performance.now();
     models[kind] = await load(bytes);
@@ -156,25 +157,43 @@ function showModule(kind, found) {
   );
 }
 
-function showOutputs(found) {
-  const [dense, sparse] = KINDS.map((kind) => Object.values(found[kind].outputs)[0]);
+// Each output of a module as numbers: those of int64 are BigInts.
+function numbersOf({ outputs }) {
+  return Object.values(outputs).map((values) => Array.from(values, Number));
+}
+
+function compare(dense, sparse) {
   const largest = dense.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
   const difference = dense.reduce((size, value, i) => Math.max(size, Math.abs(value - sparse[i])), 0);
-  const same = difference <= 1e-4 * largest;
+  return { largest, difference, same: difference <= 1e-4 * largest };
+}
+
+// Rows of the classes for which the first output is largest.
+function classes(dense, sparse) {
   const order = [...dense.keys()].sort((a, b) => dense[b] - dense[a]).slice(0, 5);
-  const rows = order.map((i) => h('tr', {}, h('td', {}, info.labels?.[i] ?? `class ${i}`),
+  return order.map((i) => h('tr', {}, h('td', {}, info.labels?.[i] ?? `class ${i}`),
     ...[dense, sparse].map((values) => h('td', { className: 'number' }, values[i].toFixed(6)))));
+}
+
+function showOutputs(found) {
+  const [dense, sparse] = KINDS.map((kind) => numbersOf(found[kind]));
+  const compared = dense.map((values, i) => compare(values, sparse[i]));
+  const same = compared.every((output) => output.same);
+  const { difference, largest } = compared.reduce((worst, one) => (one.difference > worst.difference ? one : worst));
+  const count = dense.flat().length.toLocaleString('en');
   const titles = [h('th', {}, 'five largest'), ...KINDS.map((kind) => h('th', { className: 'number' }, TITLES[kind]))];
   $('outputs').dataset.same = same;
   $('outputs').replaceChildren(
     h('h2', {}, same ? 'The outputs agree' : 'The outputs differ'),
-    h('p', {}, 'Largest difference of the ', h('strong', {}, dense.length.toLocaleString('en')), ' outputs: ',
-      h('strong', {}, difference ? difference.toExponential(1) : 'none'), `, where the largest is ${largest.toFixed(2)}. ${info.note}`),
-    h('table', {}, h('thead', {}, h('tr', {}, ...titles)), h('tbody', {}, ...rows)),
+    h('p', {}, 'Largest difference of the ', h('strong', {}, count), ' outputs: ',
+      h('strong', {}, difference ? difference.toExponential(1) : 'none'),
+      `, where the largest is ${largest.toFixed(2)}. ${info.note}`),
+    h('table', {}, h('thead', {}, h('tr', {}, ...titles)), h('tbody', {}, ...classes(dense[0], sparse[0]))),
   );
 }
 
-// Rows of the chart: the shortest runs of layers at whose ends steps end in both modules, which chain layers differently.
+// Rows of the chart: the shortest runs of layers at whose ends steps end in both modules, which chain layers
+// differently.
 function rowsOf(found) {
   const rows = [];
   const [left, right] = KINDS.map((kind) => [...found[kind].layers]);
@@ -223,8 +242,9 @@ function showLayers(found) {
       const [gain, density] = [row.dense / row.sparse, Math.min(...row.layers.map((layer) => layer.density ?? 1))];
       const zeros = density < 0.99 ? `${Math.round(100 * (1 - density))} % zeros` : 'no zeros';
       const text = row.layers.map(describe).join(' + ');
+      const title = row.layers.map(({ node }) => node).join(' + ');
       return h('div', { className: 'row' },
-        h('div', { className: 'label', title: row.layers.map(({ node }) => node).join(' + ') }, text, h('small', {}, zeros)),
+        h('div', { className: 'label', title }, text, h('small', {}, zeros)),
         h('div', { className: 'bars' }, ...KINDS.map((kind) => bar(kind, row[kind], largest))),
         h('div', { className: gain > 1.1 && density < 0.99 ? 'ratio gain' : 'ratio' }, `${gain.toFixed(1)}×`));
     }),

@@ -87,6 +87,8 @@ def screenshot(browser: Browser, address: str) -> bytes:
 
 
 def main() -> None:
+    if not (HERE / "models" / "info.json").exists():
+        sys.exit("models/ is missing: run build.py first")
     with Browser("--hide-scrollbars") as browser, serve(HERE, isolated=True) as (address, _):
         print(check(browser, address))
         Path(sys.argv[1] if len(sys.argv) > 1 else "demo.png").write_bytes(screenshot(browser, address))

@@ -9,7 +9,12 @@ const ARRAYS = {
   int8: Int8Array, uint8: Uint8Array, bool: Uint8Array,
 };
 
-const { load } = await import(pathToFileURL(resolve(process.argv[2])));
+const [, , script] = process.argv;
+if (!script) {
+  console.error('usage: node run.mjs model.js');
+  process.exit(2);
+}
+const { load } = await import(pathToFileURL(resolve(script)));
 const model = await load();
 console.log(`${model.name}: ${model.isa}, ${model.threads} thread(s)`);
 

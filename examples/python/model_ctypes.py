@@ -7,9 +7,9 @@ The name of the model, which its functions begin with, is that of the file.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,16 +57,20 @@ class Model:
         return function(*arguments)
 
 
-def main(path: str, threads: str = "0") -> None:
+def main() -> None:
     """Run on a ramp from 0 to 1."""
-    model = Model(Path(path))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("threads", type=int, nargs="?", default=0, help="at most; 0, the default, is the model's own")
+    arguments = parser.parse_args()
+    model = Model(arguments.model)
     for buffer in model.inputs:
         size = len(buffer)
         buffer[:] = [i / size for i in range(size)] if buffer._type_ is ctypes.c_float else [0] * size
-    model.run(int(threads))
+    model.run(arguments.threads)
     for index, buffer in enumerate(model.outputs):
         print(f"output {model.shape('output', index)} first value {buffer[0]:.6g}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

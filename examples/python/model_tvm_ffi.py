@@ -6,10 +6,10 @@ python model_tvm_ffi.py model.so
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
-import sys
 
 import numpy as np
 import tvm_ffi
@@ -33,9 +33,11 @@ def ramp(shape: list[int], dtype: str) -> np.ndarray:
     return np.linspace(0, 1, math.prod(shape), endpoint=False).astype(dtype).reshape(shape)
 
 
-def main(path: str) -> None:
+def main() -> None:
     """Run on a ramp from 0 to 1."""
-    model = Model(path)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model")
+    model = Model(parser.parse_args().model)
     inputs = [ramp(port["shape"], port["dtype"]) for port in model.manifest["inputs"]]
     outputs = [np.empty(port["shape"], port["dtype"]) for port in model.manifest["outputs"]]
     model.run(*inputs, *outputs)
@@ -44,4 +46,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -256,6 +256,8 @@ def test_example(node, folder):
         y = toy.expected(np.ones(toy.SHAPE, np.float32))
         found = np.array(lines[2].rpartition(": ")[2].split(), np.float32)
         np.testing.assert_allclose(found, y[0, :4], rtol=1e-6, atol=1e-5)
+    done = subprocess.run(["node", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "usage: node run.mjs model.js\n")
 
 
 def test_types(folder):
