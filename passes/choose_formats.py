@@ -86,9 +86,12 @@ class ChooseFormats(Pass):
 
 
 def _name_apart(ops: Iterable[Operation]) -> None:
-    """Gives ops whose nodes have the same name, or none, names of their own: decisions and profiles go by them."""
+    """Gives ops whose nodes have the same name, or none, names of their own: decisions and profiles go by them.
+
+    Of the ops that a node became, the one with weights keeps its name, then any but a change of layout.
+    """
     taken: set[str] = set()
-    for op in ops:
+    for op in sorted(ops, key=lambda op: (not isinstance(op, Contraction), isinstance(op, RelayoutOp))):
         name = node_name(op)
         numbered = (f"{name}#{number}" for number in count(2))
         own = name if name not in taken else next(other for other in numbered if other not in taken)

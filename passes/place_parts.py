@@ -6,7 +6,7 @@
 
 A slice of channels likewise lies inside its input (`sp.slice {inside}`). Panels hold all channels of some rows, so the
 panels of a part are as far apart as those of the whole, which its type says, and which the kernels of its maker and of
-all its readers must take. Parts of images of one panel lie as they would anyway.
+all its readers must take: those of f32 artifacts. Parts of images of one panel lie as they would anyway.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PlaceParts(Pass):
 
 
 def home(value: SSAValue) -> tuple[SSAValue, int] | None:
-    """The value that `value` lies in, and how many bytes behind its begin; None for one with memory of its own."""
+    """The value that `value` lies in, and how many bytes behind its beginning; None for one with memory of its own."""
     panel = type_of(value).panel
     if panel is None:
         return None
@@ -141,7 +141,7 @@ def _dense(value: SSAValue) -> PanelAttr:
 def _mark(ops: Sequence[Operation], homes: Homes) -> None:
     """Writes on slices and concatenations which parts lie inside."""
     for op in ops:
-        if isinstance(op, SliceOp) and op.result in homes:
+        if isinstance(op, SliceOp) and homes.get(op.result, (None, 0))[0] is op.input:
             op.attributes[INSIDE] = UnitAttr()
         elif isinstance(op, ConcatOp):
             inside = [i for i, value in enumerate(op.inputs) if homes.get(value, (None, 0))[0] is op.result]

@@ -80,7 +80,7 @@ def in_order_of_calls(layers: Sequence[dict[str, Any]]) -> Iterator[dict[str, An
 def read_artifact(path: Path) -> Artifact:
     """What `path` holds. UsageError where there is no such file, InvalidModel where it is no whole artifact."""
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: {'a folder, no artifact' if path.is_dir() else 'no such file'}")
     try:
         manifest = json.loads(_manifest_bytes(path))
         if manifest.get("abi") != ABI:

@@ -255,6 +255,8 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
     expected = {"the interpreter": dict(zip(model.output_names, interpret(model, inputs), strict=True))}
     if session := verify.onnxruntime_session(path):
         expected["onnxruntime"] = session(inputs)
+    elif verify.has_onnxruntime():
+        print("sparsec: warning: onnxruntime refuses this model: verified by the interpreter alone", file=sys.stderr)
     return inputs, expected
 
 

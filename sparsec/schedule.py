@@ -77,7 +77,7 @@ def schedule(
             steps = [replace(step, name=f"{layers + i}:{step.name}") for i, step in enumerate(steps)]
             layers += len(steps)
             result.plan.steps += steps if loop is None else []
-            if loop is not None:
+            if loop is not None and steps:  # parts inside others take no calls
                 _add_to_loop(result, loop, steps, memory)
     result.plan.manifest["weights_bytes"] = file.nbytes
     return result

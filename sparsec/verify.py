@@ -83,9 +83,14 @@ def check(comparisons: Sequence[Comparison]) -> None:
         raise AccuracyError("outputs differ from the reference\n" + "\n".join(lines))
 
 
+def has_onnxruntime() -> bool:
+    """Whether onnxruntime is installed."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
 def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str, np.ndarray]], dict[str, Any]] | None:
     """`model` in onnxruntime as a function of inputs by name; None where it is not installed or refuses the model."""
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not has_onnxruntime():
         return None
     import onnxruntime
 

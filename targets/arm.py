@@ -21,6 +21,8 @@ def arm(text: str, cpu: str, features: tuple[str, ...], precision: Precision) ->
 
 def arm_macos(text: str, cpu: str, features: tuple[str, ...], precision: Precision) -> NativeTarget:
     """NEON code for macOS on Apple's own CPUs, an M1 or later."""
+    if cpu and not cpu.startswith("apple-"):
+        raise UsageError(f"{text}: Macs have CPUs of Apple, as apple-m1")
     macos = replace(NEON, triple="aarch64-apple-macosx11.0.0", cpu=cpu or "apple-m1")
     isa = known(refine(macos, "", _spelled(features)), text)
     return NativeTarget(text, (_checked(isa, text, precision),), shipped(isa), precision)

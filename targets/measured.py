@@ -134,7 +134,7 @@ class Measured:
             seconds = None if entry.get("error") else _positive(entry["seconds"])
             time = Time(seconds, entry["where"], entry.get("error", ""), entry.get("passing", False))
             self._keep(Key(entry["kernel"], entry["weights"]), entry["row"], time)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged += 1
 
     def _keep(self, key: Key, row: str, time: Time) -> None:

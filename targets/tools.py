@@ -15,6 +15,7 @@ from sparsec.targets.isa import Isa
 RUNTIME = Path(__file__).parent / "runtime"
 
 PATIENCE = 5.0  # seconds of silence; linking takes less than one
+SLOW_LINK = "sparsec: linking; the first time for a target, zig builds a C library, which takes a minute or two"
 
 # No sanitizers and no stack protector: both need a runtime library. Atomics inline, for the same reason.
 CFLAGS = ("-std=gnu17", "-O2", "-g0", "-Wall", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections")
@@ -32,12 +33,11 @@ def zig_target(isa: Isa) -> str:
 def zig(*arguments: str | Path) -> str:
     """Run a tool of the ziglang package (`cc`, `clang`, `ld.lld`, `wasm-ld`) and return what it printed.
 
-    The first program or library that `cc` links for a target makes zig compile a C library: then stderr tells why
-    nothing happens.
+    The first program or library that `cc` links for a target makes zig compile a C library: where linking takes long,
+    stderr tells that this may be why.
     """
     links = arguments[0] == "cc" and "-c" not in arguments
-    note = threading.Timer(PATIENCE, print, ("sparsec: zig builds a C library for this target, once: a minute or two",))
-    note.kwargs = {"file": sys.stderr, "flush": True}
+    note = threading.Timer(PATIENCE, print, (SLOW_LINK,), {"file": sys.stderr, "flush": True})
     if links:
         note.start()
     try:

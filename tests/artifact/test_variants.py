@@ -39,9 +39,10 @@ def test_most_demanding_first():
         ("arm:cortex-a53,arm:cortex-a72", "neon-cortex-a72 need the same features of a CPU"),
         ("arm,", "no target called ''"),
         ("arm:cortex-a53,arm:no-such", "LLVM does not know this CPU"),
+        ("arm-macos:cortex-a53", "Macs have CPUs of Apple"),
     ],
 )
-def test_targets_that_cannot_be_combined(target, message):
+def test_targets_that_are_refused(target, message):
     with pytest.raises(UsageError, match=message):
         parse_target(target)
 

@@ -40,6 +40,15 @@ def test_nodes_of_one_name_are_told_apart(sparsec, tmp_path: Path, name: str) ->
     assert len(set(shapes)) == len(shapes) == 2
 
 
+def test_layers_keep_the_names_of_their_nodes(sparsec, tmp_path: Path) -> None:
+    """Changes of layout, which come before and after them, are the ones that are numbered."""
+    text = "g (float[1,4,8,8] x) => (float[1,6,8,8] y) { [first] a = Conv(x, v) [last] y = Conv(a, w) }"
+    weights = {"v": np.ones((5, 4, 1, 1), np.float32), "w": np.ones((6, 5, 1, 1), np.float32)}
+    sparsec("compile", write_model(tmp_path / "n.onnx", text, weights), "-o", "n.so")
+    layers = {layer["node"]: layer["op"] for layer in sparsec("explain", "n.so", "--json").json}
+    assert {"first": "sp.conv", "last": "sp.conv", "first#2": "sp.relayout"}.items() <= layers.items()
+
+
 def test_json(sparsec, model: Path, tmp_path: Path) -> None:
     found = sparsec("compile", "m.onnx", "--verify", "--threads", "2", "--json").json
     assert found["output"] == "m.so"

@@ -80,12 +80,12 @@ def test_times_of_other_machines_do_not_count(file, other):
 def test_damaged_lines_are_left_out_with_a_warning(file, capsys):
     Measured(file, AVX512).add(KEY, "gemm", Time(1e-3, "alone"))
     good = file.read_bytes()
-    file.write_bytes(b'{"kernel": "x"}\n\xff\xfe\n[]\n' + good + good[: len(good) // 2])
+    file.write_bytes(b'{"kernel": "x"}\n\xff\xfe\n[]\n' + b"[" * 100_000 + b"\n" + good + good[: len(good) // 2])
     read = Measured(file, AVX512)
-    assert read.damaged == 4
+    assert read.damaged == 5
     assert read.time(KEY) == Time(1e-3, "alone")
     read.warn_of_damage()
-    assert "4 damaged line(s) are ignored" in capsys.readouterr().err
+    assert "5 damaged line(s) are ignored" in capsys.readouterr().err
     other = replace(KEY, kernel="another")
     read.add(other, "gemm", Time(2e-3, "alone"))  # behind the line that its writer did not finish
     assert Measured(file, AVX512).time(other) == Time(2e-3, "alone")
