@@ -315,7 +315,8 @@ def _nbytes(value: SSAValue) -> int:
 
 def _image_bytes(value: SSAValue) -> int:
     """Bytes from one image of a value of a batch to the next."""
-    return _nbytes(value) // max(1, *type_of(value).static_shape[:1])
+    images = (*type_of(value).static_shape, 1)[0]
+    return _nbytes(value) // max(1, images)
 
 
 def _aligned(nbytes: int) -> int:
