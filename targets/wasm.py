@@ -46,7 +46,7 @@ class WasmTarget(NativeTarget):
             name = self.name.replace("wasm", "wasm+threads", 1)
             raise UsageError(f"--threads {self.threads} needs memory that workers share: --target {name}")
         if self.threads == 1 and self.shared:
-            raise UsageError(f"--target {self.name} needs --threads N, the most that will run the model")
+            raise UsageError(f"--target {self.name} needs --threads N, 2 or more: the most that will run the model")
 
     def check_output(self, output: Path, emit: str) -> None:
         if emit == "wasm":

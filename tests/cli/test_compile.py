@@ -137,7 +137,7 @@ def test_object_links_into_a_program(sparsec, model: Path, tmp_path: Path) -> No
         (["--emit", "so", "--target", "wasm"], 2, "--emit so is not for wasm"),
         (["--emit", "exe"], 2, "exe"),
         (["--target", "wasm", "--threads", "2"], 2, "--target wasm+threads"),
-        (["--target", "wasm+threads"], 2, "needs --threads N"),
+        (["--target", "wasm+threads"], 2, "needs --threads N, 2 or more"),
         (["--target", "wasm+simd256"], 2, "of features only"),
         (["--target", "wasm", "-o", "m.js"], 2, "should end in .wasm"),
         (["--weights", "separate"], 2, "from WebAssembly only, not from host"),
