@@ -107,7 +107,7 @@ def test_random_graphs(seed, length, in_place, small):
     passes = [step for step in pipeline() if not isinstance(step, PlanMemory)]
     plan = run_pipeline(model, [*passes, PlanMemory(in_place)], SmallTarget() if small else FakeTarget()).memory
     check_plan(model, plan)
-    # Models hold 1.2 (tests/models); of a few values of about equal size, no order of placing comes as near (1.22 seen).
+    # Models hold 1.2 (tests/models); for some graphs of a few values, no order of placing comes as near (1.22 seen).
     assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.5 * plan.lower_bound_bytes
 
 
