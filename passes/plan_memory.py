@@ -12,8 +12,9 @@ may write over an input of its own type that dies there. Values that lie inside 
 buffer, which lives as long as any of them.
 
 Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
-values in some order, each in the smallest gap that fits between those that live at the same time; the best of several
-orders is kept.
+values in some order, each in the smallest gap that fits between those that live at the same time, and there at the
+lower end; the best of several orders is kept. Where none reaches the lower bound, values are put at either end, by
+chance: two large values that one after the other begin at 0 may leave no room for those that live with both.
 """
 
 from __future__ import annotations
@@ -266,8 +267,8 @@ def place(lives: Sequence[Live], bound: int) -> tuple[list[int], int]:
     meeting = [[j for j, other in enumerate(lives) if j != i and live.meets(other)] for i, live in enumerate(lives)]
     best: list[int] = []
     size = -1
-    for order in _orders(lives):
-        offsets = _place_in_order(lives, order, meeting)
+    for order, ends in _orders(lives, bound):
+        offsets = _place_in_order(lives, order, meeting, ends)
         end = max((offset + live.nbytes for offset, live in zip(offsets, lives, strict=True)), default=0)
         if size < 0 or end < size:
             best, size = offsets, end
@@ -276,35 +277,44 @@ def place(lives: Sequence[Live], bound: int) -> tuple[list[int], int]:
     return best, size
 
 
-def _orders(lives: Sequence[Live]) -> Iterator[list[int]]:
-    """Orders to try: large values first, long-lived large ones first, in order of time, then shuffles of the first."""
-    indices = range(len(lives))
-    yield sorted(indices, key=lambda i: (-lives[i].nbytes, lives[i].first))
-    yield sorted(indices, key=lambda i: -lives[i].nbytes * (lives[i].last - lives[i].first + 1))
-    yield sorted(indices, key=lambda i: (lives[i].first, -lives[i].nbytes))
+def _orders(lives: Sequence[Live], bound: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Orders to try: large values first, long-lived large ones first, in order of time, then shuffles of the first.
+
+    With each, for every value: 0 where it goes to the lower end of its gap, or else where the last gap ends.
+    """
+    indices, low = range(len(lives)), [0] * len(lives)
+    yield sorted(indices, key=lambda i: (-lives[i].nbytes, lives[i].first)), low
+    yield sorted(indices, key=lambda i: -lives[i].nbytes * (lives[i].last - lives[i].first + 1)), low
+    yield sorted(indices, key=lambda i: (lives[i].first, -lives[i].nbytes)), low
     generator = random.Random(0)
-    for _ in range(_SHUFFLES):
+    for shuffle in range(2 * _SHUFFLES):
         weights = [live.nbytes * generator.uniform(0.5, 1.5) for live in lives]
-        yield sorted(indices, key=lambda i, weights=weights: -weights[i])
+        ends = low if shuffle < _SHUFFLES else [bound * generator.randrange(2) for _ in lives]
+        yield sorted(indices, key=lambda i, weights=weights: -weights[i]), ends
 
 
-def _place_in_order(lives: Sequence[Live], order: Sequence[int], meeting: Sequence[Sequence[int]]) -> list[int]:
+def _place_in_order(
+    lives: Sequence[Live], order: Sequence[int], meeting: Sequence[Sequence[int]], ends: Sequence[int]
+) -> list[int]:
     offsets = [-1] * len(lives)
     for index in order:
         taken = sorted((offsets[j], offsets[j] + lives[j].nbytes) for j in meeting[index] if offsets[j] >= 0)
-        offsets[index] = _best_gap(lives[index].nbytes, taken)
+        offsets[index] = _best_gap(lives[index].nbytes, taken, ends[index])
     return offsets
 
 
-def _best_gap(nbytes: int, taken: Sequence[tuple[int, int]]) -> int:
-    """The start of the smallest gap of `nbytes` or more between the `taken` ranges (sorted), or their end."""
+def _best_gap(nbytes: int, taken: Sequence[tuple[int, int]], upper: int) -> int:
+    """A place in the smallest gap of `nbytes` or more between the `taken` ranges (sorted), or behind them.
+
+    It is the lower end of the gap, or with `upper`, where the last gap ends, the upper one.
+    """
     best, waste, end = -1, 0, 0
-    for low, high in taken:
+    for low, high in (*taken, (upper, upper)) if upper else taken:
         gap = low - end
         if gap >= nbytes and (best < 0 or gap - nbytes < waste):
-            best, waste = end, gap - nbytes
+            best, waste = low - nbytes if upper else end, gap - nbytes
         end = max(end, high)
-    return best if best >= 0 else end
+    return best if best >= 0 else max((high for _, high in taken), default=0)
 
 
 def _nbytes(value: SSAValue) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from graphs import FakeTarget, random_model
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
@@ -102,13 +102,13 @@ class SmallTarget(FakeTarget):
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**9), length=st.integers(1, 40), in_place=st.booleans(), small=st.booleans())
+@example(seed=38690, length=24, in_place=False, small=False)  # needs places at the upper ends of gaps
 def test_random_graphs(seed, length, in_place, small):
     model, _ = random_model(seed, length, outputs=3)
     passes = [step for step in pipeline() if not isinstance(step, PlanMemory)]
     plan = run_pipeline(model, [*passes, PlanMemory(in_place)], SmallTarget() if small else FakeTarget()).memory
     check_plan(model, plan)
-    # Models hold 1.2 (tests/models); for some graphs of a few values, no order of placing comes as near (1.22 seen).
-    assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.5 * plan.lower_bound_bytes
+    assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.2 * plan.lower_bound_bytes
 
 
 LIVES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30), st.integers(0, 8)), max_size=60)
