@@ -188,17 +188,17 @@ def _custom_sections(data: mmap.mmap) -> dict[str, bytes]:
     position, found = 8, {}
     while position < len(data):
         kind = data[position]
-        size, start = _leb128(data, position + 1)
+        size, start = leb128(data, position + 1)
         position = start + size
         if position > len(data):
             raise ValueError("a section ends beyond the file")
         if kind == 0:
-            name_bytes, name = _leb128(data, start)
+            name_bytes, name = leb128(data, start)
             found[data[name : name + name_bytes].decode()] = data[name + name_bytes : position]
     return found
 
 
-def _leb128(data: mmap.mmap, position: int) -> tuple[int, int]:
+def leb128(data: mmap.mmap | bytes, position: int) -> tuple[int, int]:
     """An unsigned LEB128 number and the position after it."""
     value = shift = 0
     while True:

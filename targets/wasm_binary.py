@@ -6,6 +6,8 @@ import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sparsec.artifact import leb128
+
 _CUSTOM, _GLOBALS, _EXPORTS = 0, 6, 7
 _EXPORTED_GLOBAL = 3
 _I32_CONST = 0x41
@@ -64,13 +66,8 @@ def _unsigned(data: mmap.mmap | bytes, position: int) -> tuple[int, int]:
     """A LEB128 number of up to 32 bits and the position after it. Addresses are signed in a
     module, and read right nevertheless: a positive one has a zero for its sign, one beyond 2^31 has five bytes.
     """
-    value = shift = 0
-    while True:
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value & 0xFFFFFFFF, position
+    value, position = leb128(data, position)
+    return value & 0xFFFFFFFF, position
 
 
 def _encoded(value: int) -> bytes:
