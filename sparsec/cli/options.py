@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,11 @@ def _sizes(text: str, sizes: Sequence[str]) -> tuple[int, ...]:
 
 
 def parse_bytes(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
-    """A number of bytes such as `25M`, where K, M and G are 1000, 1000² and 1000³."""
+    """A number of bytes such as `25M` or `1.5M`, where K, M and G are 1000, 1000² and 1000³."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)([KMG]?)B?", text, re.IGNORECASE)
-    size = int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ") if found else 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text, re.IGNORECASE)
+    size = int(Fraction(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ")) if found else 0
     if size < 1000:
         raise click.BadParameter(f"{text!r} should look like 25M, and be 1000 bytes or more")
     return size
