@@ -320,13 +320,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make an encoder.")
     parser.add_argument("name", choices=sorted(MODELS))
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default="batch", help="default: a symbol")
-    parser.add_argument("--sequence", type=int, default="seq", help="default: a symbol")
+    parser.add_argument("--batch", type=int, help="default: a symbol, batch")
+    parser.add_argument("--sequence", type=int, help="default: a symbol, seq")
     parser.add_argument("--layers", type=int, help="default: all of the model's")
     parser.add_argument("--sparsity", type=float, default=0.0, help="share of zeros in each prunable layer")
     parser.add_argument("--block", type=int, default=1, help="outputs that are pruned as one")
     parser.add_argument("--no-pooler", dest="pooler", action="store_false")
-    options = vars(parser.parse_args())
+    options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     name, output = options.pop("name"), options.pop("output")
     onnx.save(MODELS[name](**options), output)
 
