@@ -15,10 +15,11 @@ from xdsl.rewriter import Rewriter
 from sparsec import ir
 from sparsec.errors import SparsecError, UsageError
 from sparsec.interpreter import movement, reductions, windows
+from sparsec.interpreter.attention import attention
 from sparsec.interpreter.resize import resize
 from sparsec.interpreter.scalars import evaluate_region
-from sparsec.ir import MapOp, TensorType, WeightOp, node_name, type_of
-from sparsec.ir.dims import Dim, symbols
+from sparsec.ir import MapOp, ShapeAttr, TensorType, WeightOp, node_name, type_of
+from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.weights import WeightStore
@@ -31,6 +32,7 @@ def _map(op: MapOp, *inputs: np.ndarray) -> np.ndarray:
 
 
 OPS: dict[type[Operation], Callable[..., np.ndarray | list[np.ndarray]]] = {
+    ir.AttentionOp: attention,
     ir.ConcatOp: movement.concat,
     ir.ConvOp: windows.conv,
     ir.ConvTransposeOp: windows.conv_transpose,
@@ -138,12 +140,15 @@ def _fix_sizes(model: Model, arrays: Sequence[np.ndarray]) -> FuncOp:
 
 
 def substitute(module: ModuleOp, sizes: Mapping[str, Dim]) -> FuncOp:
-    """Replace symbols by sizes in every type of `module`, in place; returns its main function."""
+    """Replace symbols by sizes in every type and size of `module`, in place; returns its main function."""
     for op in module.walk():
         blocks = [block for region in op.regions for block in region.blocks]
         for value in (*op.results, *(arg for block in blocks for arg in block.args)):
             if isinstance(value.type, TensorType):
                 Rewriter.replace_value_with_new_type(value, value.type.substitute(dict(sizes)))
+        for name, attribute in op.properties.items():
+            if isinstance(attribute, ShapeAttr):
+                op.properties[name] = ShapeAttr(tuple(evaluate(dim, sizes) for dim in attribute.data))
     main = Model(module).main
     returned = main.body.block.last_op
     assert returned is not None, "a function has a terminator"

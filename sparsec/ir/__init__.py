@@ -12,6 +12,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 
 from sparsec.ir.ops import (
+    AttentionOp,
     ConcatOp,
     Contraction,
     ConvOp,
@@ -46,6 +47,7 @@ from sparsec.ir.types import Format, FormatAttr, Level, Panel, PanelAttr, ShapeA
 Sp = Dialect(
     "sp",
     [
+        AttentionOp,
         ConcatOp,
         ConvOp,
         ConvTransposeOp,
@@ -97,6 +99,7 @@ def print_module(module: ModuleOp) -> str:
 
 
 __all__ = [
+    "AttentionOp",
     "ConcatOp",
     "Contraction",
     "ConvOp",

@@ -8,6 +8,7 @@ from xdsl.ir import Block, Region
 from xdsl.utils.exceptions import VerifyException
 
 from sparsec.ir import (
+    AttentionOp,
     ConcatOp,
     ConvOp,
     ConvTransposeOp,
@@ -64,7 +65,24 @@ def pool(x, **changes):
     return PoolOp(values(x)[0], "max", **options)
 
 
+def attention(query, key, value, *extras, heads=4, score=None, **options):
+    query, key, value, *extras = values(query, key, value, *extras)
+    return AttentionOp(query, key, value, heads, extras=extras, score=score, **options)
+
+
 GOOD = {
+    "attention": (
+        lambda: attention(
+            (1, 32, N * 7, 1),
+            (1, 16, N * 5, 1),
+            (1, 6, N * 5, 1),
+            (N, 1, 1, 5),
+            kv_heads=2,
+            sequences=N,
+            score=sum_region(),
+        ),
+        ["(1, 12, 7*n, 1)"],
+    ),
     "conv": (lambda: conv((N, 4, 9, 9), (6, 2, 3, 3), strides=[2, 2], groups=2), ["(n, 6, 4, 4)"]),
     "conv_transpose": (
         lambda: ConvTransposeOp(*values((1, 4, N), (4, 3, 3)), [2], [1], [1, 1], [1], 2),
@@ -108,7 +126,19 @@ def test_all_ops_are_here():
     assert {type(build()) for build, _ in GOOD.values()} | {YieldOp} == set(Sp.operations)
 
 
+TOKENS = (1, 32, 6, 1)
+
 BAD = {
+    "token form": (lambda: attention((32, 6, 1, 1), TOKENS, TOKENS), "query is .* not f32 in token form"),
+    "heads": (lambda: attention(TOKENS, TOKENS, TOKENS, heads=5), "32 channels of query do not divide into 5 heads"),
+    "kv_heads": (lambda: attention(TOKENS, TOKENS, TOKENS, kv_heads=3), "4 heads do not divide into 3 groups"),
+    "sequences": (lambda: attention(TOKENS, TOKENS, TOKENS, sequences=4), "6 tokens of query do not divide into 4"),
+    "depths": (lambda: attention(TOKENS, (1, 16, 6, 1), TOKENS), "of the query have 8 channels, of the key 4"),
+    "values": (lambda: attention(TOKENS, TOKENS, (1, 32, 5, 1)), "there are 6 keys for 5 values"),
+    "extra": (
+        lambda: attention(TOKENS, TOKENS, TOKENS, (2, 4, 6, 6), score=sum_region()),
+        "an operand of the score is larger than the scores 1x4x6x6",
+    ),
     "channels": (
         lambda: conv((1, 4, 9, 9), (6, 3, 3, 3)),
         "input has 4 channels, weight 6x3x3x3 with 1 groups reads 3",

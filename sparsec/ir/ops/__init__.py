@@ -1,5 +1,6 @@
 """The operations of the `sp` dialect, by topic; `base` tells what they share."""
 
+from sparsec.ir.ops.attention import AttentionOp, AttentionShape
 from sparsec.ir.ops.base import (
     CHAIN,
     IMAGES,
@@ -37,6 +38,8 @@ __all__ = [
     "LOOP",
     "NODE",
     "WINDOW",
+    "AttentionOp",
+    "AttentionShape",
     "ConcatOp",
     "Contraction",
     "ConvOp",
