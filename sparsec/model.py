@@ -14,11 +14,15 @@ INPUT_NAMES, OUTPUT_NAMES = "input_names", "output_names"
 
 @dataclass
 class Model:
-    """`module` holds one `func.func @main`, whose attributes `input_names`, `output_names` name the ports."""
+    """`module` holds one `func.func @main`, whose attributes `input_names`, `output_names` name the ports.
+
+    `ranges` holds the lowest and the highest size of each symbol that only a run tells; all others get fixed.
+    """
 
     module: ModuleOp
     weights: WeightStore = field(default_factory=WeightStore)
     name: str = "model"
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def main(self) -> FuncOp:

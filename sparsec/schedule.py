@@ -10,15 +10,16 @@ from typing import BinaryIO
 
 import numpy as np
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from sparsec.ir import ReshapeOp, WeightOp, node_name, type_of
+from sparsec.ir.dims import fixed
 from sparsec.model import Model
 from sparsec.passes.chain_layers import chain_of_ops
 from sparsec.passes.plan_memory import MemoryPlan, chain_of, images_of, loop_of
 from sparsec.target import Buffer, Loop, Plan, Port, Step
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.call import Call, Packed
+from sparsec.targets.kernels.call import Argument, Call, Packed, Sizes
 from sparsec.targets.native import NativeTarget
 
 ALIGNMENT = 64
@@ -89,7 +90,7 @@ def _add_to_loop(result: Schedule, loop: int, steps: Sequence[Step], memory: Mem
     others = plan.steps.pop().members if plan.steps and plan.steps[-1].symbol == symbol else ()
     members = (*others, *steps)
     sizes = Loop(type_of(op.results[0]).static_shape[0], images_of(op), memory.local_bytes.get(loop, 0))
-    scratch = _aligned(max(step.scratch for step in members)) + sizes.nbytes
+    scratch = _aligned(max(fixed(step.scratch) for step in members)) + sizes.nbytes
     plan.steps.append(Step(symbol, symbol, (), sizes.rounds, scratch, loop=sizes, members=members))
 
 
@@ -107,7 +108,7 @@ def _chain(ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequenc
     chain = chain_of_ops(ops, [kernel.walk for kernel in kernels])
     assert chain is not None, "the pass that made the chain has seen to that"
     outer = tuple(dict.fromkeys(place for step in members for place in step.arguments if place.space != "window"))
-    scratch = _aligned(max(step.scratch for step in members)) + chain.places[-1]
+    scratch = _aligned(max(fixed(step.scratch) for step in members)) + chain.places[-1]
     group = max(1, chain.chunks // (2 * threads)) if any(chain.overlap) else 1
     name = "+".join(step.name for step in members)
     return Step(name, f"chain_{len(members)}", outer, chain.chunks, scratch, group, chain, members=tuple(members))
@@ -117,7 +118,9 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def _place(argument: SSAValue | Packed, model: Model, memory: MemoryPlan, file: WeightsFile) -> Buffer:
+def _place(argument: Argument, model: Model, memory: MemoryPlan, file: WeightsFile) -> Buffer:
+    if isinstance(argument, Sizes):
+        return Buffer("sizes", 0, 0, 8 * len(argument.names), names=argument.names)
     if isinstance(argument, Packed):
         return file.place(argument)
     if isinstance(argument.owner, WeightOp):

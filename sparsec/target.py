@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sparsec.chains import Chain, Walk
+from sparsec.ir.dims import Dim, fixed
 
 if TYPE_CHECKING:
     from xdsl.ir import Operation, SSAValue
@@ -30,14 +31,16 @@ class Buffer:
     """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0.
 
     `index` numbers the inputs, the outputs, the loops, or the members of the chain whose windows these are. Of a value
-    that is `local` to a loop, memory holds the images of one round, which are `image_bytes` apart.
+    that is `local` to a loop, memory holds the images of one round, which are `image_bytes` apart. `sizes` are those of
+    the symbols `names` in a run, each an int64.
     """
 
-    space: Literal["input", "output", "arena", "weights", "window", "local"]
+    space: Literal["input", "output", "arena", "weights", "window", "local", "sizes"]
     index: int
     offset: int
     nbytes: int
     image_bytes: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class Step:
     name: str
     symbol: str
     arguments: tuple[Buffer, ...]
-    chunks: int
-    scratch: int
+    chunks: Dim
+    scratch: Dim
     group: int = 1
     chain: Chain | None = None
     loop: Loop | None = None
@@ -123,7 +126,7 @@ class Plan:
     @property
     def scratch_bytes(self) -> int:
         """Scratch of one thread: the largest that any step asks for."""
-        return max((step.scratch for step in self.steps), default=0)
+        return max((fixed(step.scratch) for step in self.steps), default=0)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import llvmlite.binding as llvm
 import numpy as np
 
+from sparsec.ir.dims import fixed
 from sparsec.targets.codegen import optimised
 from sparsec.targets.isa import Isa, tiles_allowed
 from sparsec.targets.kernels.base import Kernel
@@ -46,14 +47,14 @@ class Jit:
 
     def __call__(self, kernel: Kernel, arrays: Sequence[np.ndarray], begin: int = 0, end: int | None = None) -> None:
         """Runs the chunks [begin, end) of `kernel` (default: all) with fresh scratch."""
-        self.prepared(kernel, arrays)(begin, kernel.chunks if end is None else end)
+        self.prepared(kernel, arrays)(begin, fixed(kernel.chunks) if end is None else end)
 
     def prepared(self, kernel: Kernel, arrays: Sequence[np.ndarray]) -> Prepared:
         """A call that can be repeated without overhead, for timing; it keeps the arrays alive."""
         address = self._engine.get_function_address(f"{kernel.symbol}{self._isa.suffix}")
         if not address:
             raise KeyError(f"{kernel.symbol} is not among the compiled kernels")
-        return Prepared(self._engine, address, arrays, kernel.scratch)
+        return Prepared(self._engine, address, arrays, fixed(kernel.scratch))
 
 
 class Prepared:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparsec.ir.dims import fixed
 from sparsec.targets.isa import LINE_BYTES
 from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.base import Kernel
@@ -34,7 +35,7 @@ class Timed:
         self, jit: Jit, kernel: Kernel, arrays: Sequence[np.ndarray], flusher: Flusher, cold: Sequence[int] = (1,)
     ) -> None:
         copies = [aligned_copy(array) for array in arrays]
-        self._run, self._chunks, self._flusher = jit.prepared(kernel, copies), kernel.chunks, flusher
+        self._run, self._chunks, self._flusher = jit.prepared(kernel, copies), fixed(kernel.chunks), flusher
         # The result's memory was used longest ago, the first operand has just been written.
         self._warm = [copy.reshape(-1).view(np.uint8) for index, copy in enumerate(copies) if index not in cold][::-1]
 

@@ -128,6 +128,14 @@ def evaluate(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     return _sum(factor * product(_evaluate_atom(atom, values) for atom in monomial) for monomial, factor in dim.terms)
 
 
+def fixed(dim: Dim, values: Mapping[str, int] | None = None) -> int:
+    """`dim` with the symbols in `values` replaced. Raises ValueError, naming the symbols, where others are left."""
+    size = evaluate(dim, values or {})
+    if not isinstance(size, int):
+        raise ValueError(f"the size of {', '.join(sorted(symbols(size)))} is not fixed")
+    return size
+
+
 def parse_dim(text: str) -> Dim:
     """Read what `str(dim)` writes: integers, names, `+ - * //` and parentheses. Raises ValueError on anything else."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from sparsec.compiler import Options, import_model, target_of
 from sparsec.ir import WeightOp, node_name, type_of
@@ -16,7 +16,7 @@ from sparsec.ir.ops import KERNEL
 from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.call import Packed
+from sparsec.targets.kernels.call import Argument, Packed, Sizes
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.measured import pattern_digest
@@ -85,9 +85,10 @@ class Network:
             layer.op.attributes[KERNEL] = before
         return Trial(call.kernel, self.target.isas[0], tuple(self._argument(x) for x in call.arguments))
 
-    def _argument(self, argument: SSAValue | Packed) -> np.ndarray | Activation:
+    def _argument(self, argument: Argument) -> np.ndarray | Activation:
         if isinstance(argument, Packed):
             return argument.build()
+        assert not isinstance(argument, Sizes), "tuning is for fixed sizes"
         if isinstance(argument.owner, WeightOp):
             return np.ascontiguousarray(self.model.weights[argument.owner.key])
         nbytes = type_of(argument).nbytes

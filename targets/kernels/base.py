@@ -1,13 +1,14 @@
-"""The base class of kernels: a specification with all sizes known, that can write itself for any ISA."""
+"""The base class of kernels: a specification that can write itself for any ISA. Its sizes may hold symbols."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import ClassVar
 
 from sparsec.chains import Walk
+from sparsec.ir.dims import Dim, Sym, symbols
 from sparsec.targets.builder import Builder
 from sparsec.targets.isa import Isa
 
@@ -29,7 +30,7 @@ class Kernel(ABC):
 
     @property
     @abstractmethod
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         """How many independent units of work there are; `begin` and `end` count them."""
 
     @property
@@ -38,9 +39,14 @@ class Kernel(ABC):
         return 1
 
     @property
-    def scratch(self) -> int:
+    def scratch(self) -> Dim:
         """Bytes of scratch that a thread needs."""
         return 0
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols in the sizes, sorted. Where there are any, the last argument holds their values (`Sizes`)."""
+        return tuple(sorted(_symbols_in(tuple(getattr(self, field.name) for field in fields(self)))))
 
     def work(self, isa: Isa) -> dict[str, float]:
         """What costs time besides moving the arguments, in events of a `CostModel`, where nothing is to be chosen."""
@@ -68,3 +74,14 @@ class Kernel(ABC):
     @abstractmethod
     def emit(self, b: Builder) -> None:
         """Writes the function `symbol` into the builder's module, for the builder's ISA."""
+
+
+def _symbols_in(value: object) -> frozenset[str]:
+    """The symbols of the sizes in a field of a kernel, at any depth."""
+    if isinstance(value, Sym):
+        return symbols(value)
+    if isinstance(value, tuple | list):
+        return frozenset().union(*map(_symbols_in, value))
+    if is_dataclass(value):
+        return _symbols_in(tuple(getattr(value, field.name) for field in fields(value)))
+    return frozenset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -20,12 +21,25 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The sizes of a run: an array of i64, one for each of the symbols `names` in this order (sorted).
+
+    It is the last argument of kernels that hold symbolic sizes (`Kernel.symbols`), and of no others.
+    """
+
+    names: tuple[str, ...]
+
+
+Argument: TypeAlias = "SSAValue | Packed | Sizes"
+
+
+@dataclass(frozen=True)
 class Call:
-    """One kernel over operands and results of the op and packed constants, in the order of its arguments.
+    """One kernel over operands and results of the op, packed constants and sizes, in the order of its arguments.
 
     `writes` are the indices of the arguments that the kernel writes; the others are only read.
     """
 
     kernel: Kernel
-    arguments: tuple[SSAValue | Packed, ...]
+    arguments: tuple[Argument, ...]
     writes: tuple[int, ...]
