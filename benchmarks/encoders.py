@@ -166,9 +166,9 @@ def _pre_norm_layer(net: _Network, x: str, name: str, sequence: int) -> str:
 MODELS: dict[str, Callable[..., onnx.ModelProto]] = {"bert_base": bert_base, "minilm": minilm, "vit_b16": vit_b16}
 
 
-def save(folder: Path, name: str, **options) -> Path:
-    """Make the encoder called `name` and write it as `folder/name.onnx`."""
-    path = Path(folder) / f"{name}.onnx"
+def save(folder: Path, stem: str, name: str, **options) -> Path:
+    """Make the encoder called `name` and write it as `folder/stem.onnx`."""
+    path = Path(folder) / f"{stem}.onnx"
     onnx.save(MODELS[name](**options), path)
     return path
 

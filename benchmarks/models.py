@@ -63,13 +63,13 @@ def _measure(spec: str, arguments: argparse.Namespace, folder: Path) -> dict:
     compile_file(model, program_file, Options(target="host", shapes={name: shape}, precision=precision))
     program = load(program_file)
     inputs = random_inputs(program.inputs)
-    peers = _peers(model, inputs, shape)
-    reference = next(iter(peers["onnxruntime"]().values()))
+    others = peers(model, inputs)
+    reference = next(iter(others["onnxruntime"]().values()))
     error = relative_error(next(iter(program.run(**inputs).values())), reference)
-    engines: dict[str, Run] = {"sparsec": lambda: program.run(**inputs), **peers}
-    ours, *others = measure(engines, arguments.seconds)
-    times = {m.name: m.median * 1e3 for m in (ours, *others)}
-    speedups = {m.name: ours.speedup_over(m) for m in others}
+    engines: dict[str, Run] = {"sparsec": lambda: program.run(**inputs), **others}
+    ours, *theirs = measure(engines, arguments.seconds)
+    times = {m.name: m.median * 1e3 for m in (ours, *theirs)}
+    speedups = {m.name: ours.speedup_over(m) for m in theirs}
     found = {"ms": times, "speedup": speedups, "rounds": len(ours.times), "error": error}
     return {"model": spec, "batch": batch, "precision": precision, **found}
 
@@ -82,28 +82,28 @@ def model_of(spec: str, batch: int, folder: Path) -> tuple[Path, tuple[int, ...]
     return zoo.save(folder, name, batch=batch, sparsity=float(sparsity or 0)), (batch, 3, 224, 224)
 
 
-def _peers(model: Path, inputs: dict[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, Run]:
+def peers(model: Path, inputs: dict[str, np.ndarray]) -> dict[str, Run]:
+    """The engines that are installed, one thread each, on `model` at the sizes of `inputs`."""
     session = onnxruntime_session(model)
     if session is None:
         sys.exit("pip install 'sparsec[bench]': onnxruntime is the reference of this benchmark")
-    peers: dict[str, Run] = {"onnxruntime": lambda: session(inputs)}
+    found: dict[str, Run] = {"onnxruntime": lambda: session(inputs)}
     try:
         import openvino
     except ImportError:
-        return peers
+        return found
     for precision in ("f32", "bf16"):
-        peers[f"openvino {precision}"] = _openvino(openvino, model, inputs, shape, precision)
-    return peers
+        found[f"openvino {precision}"] = _openvino(openvino, model, inputs, precision)
+    return found
 
 
-def _openvino(openvino, model: Path, inputs: dict[str, np.ndarray], shape: tuple[int, ...], precision: str) -> Run:
+def _openvino(openvino, model: Path, inputs: dict[str, np.ndarray], precision: str) -> Run:
     core = openvino.Core()
     network = core.read_model(model)
-    network.reshape(list(shape))
+    network.reshape({name: list(value.shape) for name, value in inputs.items()})
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
     request = core.compile_model(network, "CPU", settings).create_infer_request()
-    values = list(inputs.values())
-    return lambda: request.infer(values)
+    return lambda: request.infer(inputs)
 
 
 def _row(result: dict) -> str:
