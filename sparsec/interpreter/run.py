@@ -15,7 +15,7 @@ from xdsl.rewriter import Rewriter
 from sparsec import ir
 from sparsec.errors import SparsecError, UsageError
 from sparsec.interpreter import movement, reductions, windows
-from sparsec.interpreter.attention import attention
+from sparsec.interpreter.attention import attention, select_blocks
 from sparsec.interpreter.resize import resize
 from sparsec.interpreter.scalars import evaluate_region
 from sparsec.ir import MapOp, ShapeAttr, TensorType, WeightOp, node_name, type_of
@@ -50,6 +50,7 @@ OPS: dict[type[Operation], Callable[..., np.ndarray | list[np.ndarray]]] = {
     ir.ReshapeOp: movement.reshape,
     ir.ResizeOp: resize,
     ir.ScatterOp: movement.scatter,
+    ir.SelectBlocksOp: select_blocks,
     ir.SliceOp: movement.slice_,
     ir.SoftmaxOp: reductions.softmax,
     ir.TopkOp: reductions.topk,

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from xdsl.dialects.builtin import f32
 
 from sparsec.interpreter import run
-from sparsec.ir import AttentionOp, parse_module
+from sparsec.ir import AttentionOp, SelectBlocksOp, parse_module
 from sparsec.ir.scalar import region
 from sparsec.model import Model
 
@@ -55,6 +55,7 @@ def test_a_query_without_keys(meaning, random, guard):
 def test_sequences_follow_the_inputs(random):
     tokens, mask = '!sp.tensor<[1, 6, "b*s", 1], f32>', '!sp.tensor<["b", 1, 1, "s"], f32>'
     sizes = 'heads = 2 : i64, kv_heads = 2 : i64, sequences = #sp.shape<["b"]>, guard = false'
+    sizes += ", operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>"
     text = f"""
 func.func @main(%m: {mask}, %x: {tokens}) -> {tokens} attributes {{input_names = ["m", "x"], output_names = ["y"]}} {{
   %y = "sp.attention"(%x, %x, %x, %m) <{{{sizes}}}> ({{
@@ -67,3 +68,50 @@ func.func @main(%m: {mask}, %x: {tokens}) -> {tokens} attributes {{input_names =
     model = Model(parse_module(text))
     (y,) = run(model, [random(3, 1, 1, 5), random(1, 6, 15, 1)])
     assert y.shape == (1, 6, 15, 1)
+
+
+def test_what_mask_and_selection_leave_out_is_as_if_it_were_minus_infinity(meaning, random, monkeypatch):
+    """Each alone and both, whole or computed in stripes."""
+    q, k, v = (random(1, c, 2 * s, 1) for c, s in ((4 * D, 10), (2 * D, 13), (2 * DV, 13)))
+    generator = np.random.default_rng(0)
+    mask = generator.random((4, 10, 13)) < 0.7
+    mask[..., 0] = True
+    selection = np.array([[[[0, 1, -1], [0, 2, 3], [0, -1, -1]]] * 4] * 2, np.int32)
+    blocks = np.zeros((2, 4, 3, 4), bool)
+    np.put_along_axis(blocks, np.where(selection < 0, 0, selection), True, -1)
+    chosen = blocks.repeat(4, 2).repeat(4, 3)[:, :, :10, :13]
+    for one, two in ((mask, None), (None, selection), (mask, selection)):
+        both = (one if one is not None else True) & (chosen if two is not None else True)
+        dense = np.broadcast_to(np.where(both, np.float32(0), np.float32(-np.inf)), (2, 4, 10, 13))
+        build = lambda q, k, v, m: AttentionOp(q, k, v, 4, 2, 2, extras=[m], score=MASKED.clone())  # noqa: E731
+        (want,) = meaning(build, q, k, v, np.ascontiguousarray(dense))
+        given = [x for x in (one, two) if x is not None]
+        half = region([f32], lambda x: x * 0.5)
+
+        def sparse(q, k, v, *rest, one=one, two=two, half=half):
+            kept = {"mask": rest[0]} if one is not None else {}
+            kept |= {"selection": rest[-1], "block": 4} if two is not None else {}
+            return AttentionOp(q, k, v, 4, 2, 2, score=half.clone(), **kept)
+
+        for stripe in (1 << 22, 30):
+            monkeypatch.setattr("sparsec.interpreter.attention._STRIPE", stripe)
+            (ours,) = meaning(sparse, q, k, v, *given)
+            assert_allclose(ours, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("queries", "causal"), [(11, True), (11, False), (5, True)])
+def test_selected_blocks(meaning, random, queries, causal):
+    """The own block and the sink, then the highest products of means, none after the own one where that is causal."""
+    q, k = random(1, 2 * D, 2 * queries, 1), random(1, D, 22, 1)
+    (ours,) = meaning(lambda q, k: SelectBlocksOp(q, k, 2, 1, 2, 2, 4, causal), q, k)
+    assert ours.shape == (2, 2, -(-queries // 2), 4)
+    for b in range(2):
+        for h in range(2):
+            tokens = [x[0, c : c + D, b * n : b * n + n, 0].T for x, c, n in ((q, h * D, queries), (k, 0, 11))]
+            q_means, k_means = ([x[i : i + 2].mean(0) for i in range(0, len(x), 2)] for x in tokens)
+            for row, mean in enumerate(q_means):
+                own = {(2 * row + i + 11 - queries) // 2 for i in range(min(2, queries - 2 * row))}
+                free = [j for j in range(1, 6) if j not in own and (not causal or j < max(own))]
+                best = sorted(free, key=lambda j: -float(mean @ k_means[j]))
+                chosen = sorted([*{0, *own}, *best[: 4 - len({0, *own})]])
+                assert ours[b, h, row].tolist() == [*chosen, *[-1] * (4 - len(chosen))]

@@ -2,7 +2,7 @@
 
 import pytest
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp, f32, f64, i1, i64
+from xdsl.dialects.builtin import ModuleOp, f32, f64, i1, i32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 from xdsl.utils.exceptions import VerifyException
@@ -26,6 +26,7 @@ from sparsec.ir import (
     ReshapeOp,
     ResizeOp,
     ScatterOp,
+    SelectBlocksOp,
     SliceOp,
     SoftmaxOp,
     Sp,
@@ -70,6 +71,12 @@ def attention(query, key, value, *extras, heads=4, score=None, **options):
     return AttentionOp(query, key, value, heads, extras=extras, score=score, **options)
 
 
+def masked(mask=None, selection=None, block=0):
+    mask = mask and values(mask, element=i1)[0]
+    selection = selection and values(selection, element=i32)[0]
+    return AttentionOp(*values(TOKENS, TOKENS, TOKENS), 4, mask=mask, selection=selection, block=block)
+
+
 GOOD = {
     "attention": (
         lambda: attention(
@@ -107,6 +114,7 @@ GOOD = {
     "take": (lambda: GatherOp(*values((2, N, 3), (4, 5)), "take", 1), ["(2, 4, 5, 3)"]),
     "elements": (lambda: GatherOp(*values((2, N), (2, 5)), "elements", 1), ["(2, 5)"]),
     "nd": (lambda: GatherOp(*values((2, N, 3), (2, 5, 1)), "nd", 0, 1), ["(2, 5, 3)"]),
+    "select_blocks": (lambda: SelectBlocksOp(*values(TOKENS, TOKENS), 4, 4, 2, 2, 1), ["(2, 4, 2, 1)"]),
     "scatter": (lambda: ScatterOp(*values((2, N), (1, 1), (1, N)), "nd"), ["(2, n)"]),
     "resize": (lambda: ResizeOp(values((1, 3, N, 4))[0], [1, 3, N * 2, 8], [1, 1, 2, 2]), ["(1, 3, 2*n, 8)"]),
     "expand": (lambda: ExpandOp(values((3, 1))[0], [N, 3, 4]), ["(n, 3, 4)"]),
@@ -138,6 +146,12 @@ BAD = {
     "extra": (
         lambda: attention(TOKENS, TOKENS, TOKENS, (2, 4, 6, 6), score=sum_region()),
         "an operand of the score is larger than the scores 1x4x6x6",
+    ),
+    "mask": (lambda: masked(mask=(2, 6, 6)), r"the mask is .*should be !sp.tensor<\[4, 6, 6\], i1>, or for 1 head"),
+    "selection": (lambda: masked(selection=(1, 4, 2, 3), block=2), r"should be i32 \[1, 4, 3, kept\]"),
+    "depths of a selection": (
+        lambda: SelectBlocksOp(*values(TOKENS, TOKENS), 4, 2, 1, 2, 1),
+        "heads of the query and of the key differ",
     ),
     "channels": (
         lambda: conv((1, 4, 9, 9), (6, 3, 3, 3)),

@@ -28,6 +28,7 @@ from sparsec.ir.ops.indexing import GatherOp, ScatterOp
 from sparsec.ir.ops.movement import ConcatOp, ExpandOp, PadOp, ReshapeOp, SliceOp, TransposeOp, inputs_inside
 from sparsec.ir.ops.pointwise import MapOp
 from sparsec.ir.ops.reduction import CumsumOp, LrnOp, NormOp, ReduceOp, SoftmaxOp, TopkOp
+from sparsec.ir.ops.selection import SelectBlocksOp
 from sparsec.ir.ops.windows import PoolOp, ResizeOp
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "ReshapeOp",
     "ResizeOp",
     "ScatterOp",
+    "SelectBlocksOp",
     "SliceOp",
     "SoftmaxOp",
     "SpOp",
