@@ -20,6 +20,7 @@ def build(kernels: Iterable[Kernel], isa: Isa) -> Builder:
     """All kernels in one MLIR module; equal ones once."""
     builder = Builder(isa)
     for kernel in {kernel.symbol: kernel for kernel in kernels}.values():
+        builder.symbols = kernel.symbols
         kernel.emit(builder)
     return builder
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import reduce, wraps
 from typing import TypeAlias
 
 Dim: TypeAlias = "int | Sym"
@@ -33,18 +33,33 @@ class Quotient:
         return f"{numerator} // {denominator}"
 
 
+_Operator = Callable[["Sym", "Dim"], "Dim"]
+
+
+def _of_sizes(operator: _Operator) -> _Operator:
+    """The operator, on sizes only: other operands (values of a kernel) have operators of their own for sizes."""
+
+    @wraps(operator)
+    def checked(self: Sym, other: Dim) -> Dim:
+        return operator(self, other) if isinstance(other, int | Sym) else NotImplemented
+
+    return checked
+
+
 @dataclass(frozen=True)
 class Sym:
     """A size that depends on symbols; build it by arithmetic on `symbol(name)`."""
 
     terms: tuple[tuple[Monomial, int], ...]
 
+    @_of_sizes
     def __add__(self, other: Dim) -> Dim:
         total = dict(self.terms)
         for monomial, factor in _terms(other):
             total[monomial] = total.get(monomial, 0) + factor
         return _normal(total)
 
+    @_of_sizes
     def __mul__(self, other: Dim) -> Dim:
         total: dict[Monomial, int] = {}
         for left, a in self.terms:
@@ -56,17 +71,25 @@ class Sym:
     def __neg__(self) -> Dim:
         return self * -1
 
+    @_of_sizes
     def __sub__(self, other: Dim) -> Dim:
         return self + -other
 
-    def __rsub__(self, other: int) -> Dim:
+    @_of_sizes
+    def __rsub__(self, other: Dim) -> Dim:
         return -self + other
 
+    @_of_sizes
     def __floordiv__(self, other: Dim) -> Dim:
         return floordiv(self, other)
 
-    def __rfloordiv__(self, other: int) -> Dim:
+    @_of_sizes
+    def __rfloordiv__(self, other: Dim) -> Dim:
         return floordiv(other, self)
+
+    @_of_sizes
+    def __mod__(self, other: Dim) -> Dim:
+        return self - floordiv(self, other) * other
 
     __radd__, __rmul__ = __add__, __mul__
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from mlir.dialects import arith, llvm, math, vector
 
+from sparsec.ir.dims import Sym
 from sparsec.targets.builder import elements
-from sparsec.targets.builder.core import Core
+from sparsec.targets.builder.sizes import Sizes
 from sparsec.targets.builder.value import Operand, Value
 
 _COMPARISONS = {"eq": 0, "ne": 1, "lt": 2, "le": 3, "gt": 4, "ge": 5}
@@ -19,11 +20,12 @@ _FLOAT_PREDICATES |= {"ueq": 8, "ugt": 9, "uge": 10, "ult": 11, "ule": 12, "ne":
 _X86_EXTREMA = {4: "llvm.x86.sse.{}.ps", 8: "llvm.x86.avx.{}.ps.256", 16: "llvm.x86.avx512.{}.ps.512"}
 
 
-class Arithmetic(Core):
+class Arithmetic(Sizes):
     """Operators, comparisons, minima and maxima, multiply-add."""
 
     def match(self, x: Operand, y: Operand) -> tuple[Value, Value]:
         """Both operands as values of one type: numbers become constants, scalars are broadcast to vectors."""
+        x, y = (self.size(operand) if isinstance(operand, Sym) else operand for operand in (x, y))
         if not isinstance(x, Value):
             assert isinstance(y, Value), "one operand must be a Value"
             x = self.constant(x, y.element, y.lanes)
@@ -42,6 +44,8 @@ class Arithmetic(Core):
     def broadcast(self, x: Operand, lanes: int | None = None, element: str = "f32") -> Value:
         """A vector with `x` in all lanes; the ISA's number of lanes by default."""
         lanes = lanes or self.isa.lanes
+        if isinstance(x, Sym):
+            raise TypeError(f"convert the size {x} before it is broadcast")
         if not isinstance(x, Value):
             return self.constant(x, element, lanes)
         if x.lanes is not None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from mlir import ir
 from mlir.dialects import arith, func, llvm, scf
 
+from sparsec.ir.dims import Sym
 from sparsec.targets.builder.memory import Memory
 from sparsec.targets.builder.value import Index, Operand, Ref, Value
 
@@ -26,20 +27,23 @@ class Builder(Memory):
         """A kernel `symbol` + the ISA's suffix: gives the references of its arguments, its scratch, begin and end.
 
         `arguments` are element types. `alignments` are bytes, one an argument, where more than the element's is known;
-        scratch is bytes, 64-byte aligned.
+        scratch is bytes, 64-byte aligned. Where there are `symbols`, one more argument holds their values.
         """
         with self.context, ir.Location.unknown():
-            pointers = [self.pointer_type] * (len(arguments) + 1)
-            signature = ir.FunctionType.get([*pointers, *[self.type("i64")] * 2], [])
+            sized = ["i64"] if self.symbols else []
+            kinds = [*arguments, *sized, "i8"]
+            signature = ir.FunctionType.get([*[self.pointer_type] * len(kinds), *[self.type("i64")] * 2], [])
             with ir.InsertionPoint(self.module.body):
                 function = func.FuncOp(f"{symbol}{self.isa.suffix}", signature)
-            self._describe(function, [*alignments, *[0] * (len(arguments) - len(alignments)), 64], in_place)
+            unknown = [0] * (len(arguments) - len(alignments))
+            self._describe(function, [*alignments, *unknown, *[8 for _ in sized], 64], in_place)
             entry = self._entry = function.add_entry_block()
             self._constants.clear()
             *pointers, begin, end = entry.arguments
             with ir.InsertionPoint(entry):
-                *refs, scratch = (Ref(self, p, e) for p, e in zip(pointers, [*arguments, "i8"], strict=True))
-                limits = (Value(self, arith.index_cast(self.type("index"), x), "index") for x in (begin, end))
+                *refs, scratch = (Ref(self, p, e) for p, e in zip(pointers, kinds, strict=True))
+                limits = [Value(self, arith.index_cast(self.type("index"), x), "index") for x in (begin, end)]
+                self._begin_sizes(refs.pop().pointer if sized else None, limits[0].ir.owner)
                 yield refs, scratch, *limits  # type: ignore[misc]
                 func.ReturnOp([])
 
@@ -83,7 +87,7 @@ class Builder(Memory):
 
     def as_index(self, x: Index) -> Value:
         """`x` as an index value."""
-        return self.constant(x) if isinstance(x, int) else x
+        return self.size(x) if isinstance(x, int | Sym) else x
 
     def as_bool(self, x: Value | bool) -> Value:
         """`x` as an i1 value."""
@@ -137,7 +141,7 @@ class Builder(Memory):
     def _as_value(self, x: Operand) -> Value:
         if isinstance(x, Value):
             return x
-        return self.constant(x, "index" if isinstance(x, int) else "f32")
+        return self.constant(x, "f32") if isinstance(x, float) else self.as_index(x)
 
     def _rebind(self, carry: list[Value] | None, like: Sequence[Value], results: Sequence[ir.Value]) -> None:
         if carry is not None:

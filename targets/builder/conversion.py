@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mlir import ir
 from mlir.dialects import arith, vector
 
+from sparsec.ir.dims import Sym
 from sparsec.targets.builder import elements
 from sparsec.targets.builder.arithmetic import Arithmetic
 from sparsec.targets.builder.value import Operand, Value
@@ -23,6 +24,8 @@ class Conversion(Arithmetic):
         Conversion to i1 tests for not zero; a float outside the integer's range gives an arbitrary integer. A Python
         number, such as the index of a loop that runs once, becomes a constant.
         """
+        if isinstance(x, Sym):
+            x = self.size(x)
         if not isinstance(x, Value):
             return self.constant(x, element)
         if x.element == element:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mlir import ir
 
+from sparsec.ir.dims import Sym
 from sparsec.targets.builder import elements
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ class Value:
         return self.builder.compare("ne", self, other)
 
 
-Operand = Value | int | float
-Index = Value | int
+Operand = Value | int | float | Sym
+Index = Value | int | Sym
 
 
 class Ref:
@@ -152,6 +153,8 @@ class Ref:
         size = elements.size(self.element)
         if isinstance(offset, int):
             return Ref(self.builder, self.pointer, self.element, self.addend + offset * size)
+        if isinstance(offset, Sym):
+            offset = self.builder.size(offset)
         moved = self.builder.displace(self.pointer, offset.base, self.element)
         return Ref(self.builder, moved, self.element, self.addend + offset.addend * size)
 

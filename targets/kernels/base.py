@@ -46,7 +46,7 @@ class Kernel(ABC):
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols in the sizes, sorted. Where there are any, the last argument holds their values (`Sizes`)."""
-        return tuple(sorted(_symbols_in(tuple(getattr(self, field.name) for field in fields(self)))))
+        return tuple(sorted(_symbols_in(self)))
 
     def work(self, isa: Isa) -> dict[str, float]:
         """What costs time besides moving the arguments, in events of a `CostModel`, where nothing is to be chosen."""
@@ -77,11 +77,11 @@ class Kernel(ABC):
 
 
 def _symbols_in(value: object) -> frozenset[str]:
-    """The symbols of the sizes in a field of a kernel, at any depth."""
+    """The symbols of the sizes in a kernel, at any depth of what tells kernels apart."""
     if isinstance(value, Sym):
         return symbols(value)
     if isinstance(value, tuple | list):
         return frozenset().union(*map(_symbols_in, value))
     if is_dataclass(value):
-        return _symbols_in(tuple(getattr(value, field.name) for field in fields(value)))
+        return _symbols_in(tuple(getattr(value, field.name) for field in fields(value) if field.compare))
     return frozenset()
