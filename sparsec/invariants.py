@@ -74,11 +74,11 @@ def weights_are_stored(model: Model) -> list[str]:
     """Every sp.weight names an array of the store with the shape and the element type of its result."""
     problems = []
     for op in _weights(model):
-        array, type_ = model.weights.get(op.key), type_of(op.result)
-        if array is None:
+        found, type_ = model.weights.kind(op.key), type_of(op.result)
+        if found is None:
             problems.append(f"weight @{op.key} is not in the store")
-        elif (array.shape, array.dtype) != (type_.shape, type_.dtype):
-            problems.append(f"weight @{op.key} is {array.dtype} {format_shape(array.shape)}, its type is {type_}")
+        elif found != (type_.shape, type_.dtype):
+            problems.append(f"weight @{op.key} is {found[1]} {format_shape(found[0])}, its type is {type_}")
     return problems
 
 
@@ -153,9 +153,9 @@ def formats_hold_the_weights(model: Model) -> list[str]:
 
 
 def sizes_are_fixed(model: Model) -> list[str]:
-    """No symbol is left in any type."""
+    """No symbol is left in any type but those whose ranges are known."""
     values: list[SSAValue] = [*model.main.body.block.args, *(result for op in _ops(model) for result in op.results)]
-    names = {name for value in values for dim in type_of(value).shape for name in symbols(dim)}
+    names = {name for value in values for dim in type_of(value).shape for name in symbols(dim)} - model.ranges.keys()
     return [f"the sizes {', '.join(sorted(names))} are not fixed"] if names else []
 
 
