@@ -28,6 +28,7 @@ from sparsec.passes.place_parts import PlaceParts
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
 from sparsec.passes.simplify_movement import SimplifyMovement
 from sparsec.passes.store_pairs import StorePairs
+from sparsec.passes.tokens_innermost import TokensInnermost
 from sparsec.target import Target
 
 PASSES: tuple[type[Pass], ...] = (
@@ -37,6 +38,7 @@ PASSES: tuple[type[Pass], ...] = (
     MergeEqual,
     FoldBatchNorm,
     LegalizeSpatial,
+    TokensInnermost,
     FuseMaps,
     FuseEpilogues,
     EliminateDeadChannels,
@@ -69,6 +71,8 @@ def pipeline(
         *clean,
         FoldBatchNorm(),
         LegalizeSpatial(),
+        *clean,
+        TokensInnermost(),
         *clean,
         FuseMaps(),
         FuseEpilogues(),

@@ -9,6 +9,7 @@
     sp.gather(%x, evenly spaced weights)        ⇒  sp.slice(%x)
     sp.map(sp.expand(%x), %y)                   ⇒  sp.map(%x, %y) where %y has the result's shape
     sp.reshape(sp.transpose(sp.reshape(%x)))    ⇒  sp.gather(%x, @channels) where only channels are shuffled
+    sp.transpose(sp.reshape(sp.transpose(%x)))  ⇒  one transpose at most (passes/rearrange.py)
 
 A reshape is free, its result is its input's memory.
 """
@@ -41,6 +42,7 @@ from sparsec.ir.ops import ints, values
 from sparsec.ir.shapes import broadcast
 from sparsec.model import Model
 from sparsec.passes.base import Pass, constant, like, name_of
+from sparsec.passes.rearrange import OneTranspose, SliceFirst
 from sparsec.target import Target
 from sparsec.weights import WeightStore
 
@@ -58,6 +60,8 @@ class SimplifyMovement(Pass):
             GatherIsSlice(model.weights),
             ExpandIntoMap(),
             ShuffleIsGather(model.weights),
+            OneTranspose(),
+            SliceFirst(),
         ]
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(model.module)
 
