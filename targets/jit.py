@@ -30,6 +30,11 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+def sizes(kernel: Kernel, arrays: Sequence[np.ndarray]) -> dict[str, int]:
+    """The sizes of a run with these arguments, of which the last one holds them."""
+    return dict(zip(kernel.symbols, map(int, arrays[-1]), strict=True)) if kernel.symbols else {}
+
+
 class Jit:
     """Kernels compiled for this machine. `jit(kernel, arrays)` runs one on contiguous NumPy arrays, in place.
 
@@ -47,14 +52,14 @@ class Jit:
 
     def __call__(self, kernel: Kernel, arrays: Sequence[np.ndarray], begin: int = 0, end: int | None = None) -> None:
         """Runs the chunks [begin, end) of `kernel` (default: all) with fresh scratch."""
-        self.prepared(kernel, arrays)(begin, fixed(kernel.chunks) if end is None else end)
+        self.prepared(kernel, arrays)(begin, fixed(kernel.chunks, sizes(kernel, arrays)) if end is None else end)
 
     def prepared(self, kernel: Kernel, arrays: Sequence[np.ndarray]) -> Prepared:
         """A call that can be repeated without overhead, for timing; it keeps the arrays alive."""
         address = self._engine.get_function_address(f"{kernel.symbol}{self._isa.suffix}")
         if not address:
             raise KeyError(f"{kernel.symbol} is not among the compiled kernels")
-        return Prepared(self._engine, address, arrays, fixed(kernel.scratch))
+        return Prepared(self._engine, address, arrays, fixed(kernel.scratch, sizes(kernel, arrays)))
 
 
 class Prepared:

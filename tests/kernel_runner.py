@@ -25,9 +25,10 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from sparsec.ir.dims import fixed
 from sparsec.targets import codegen
 from sparsec.targets.isa import ISAS, Isa, host_isas
-from sparsec.targets.jit import Jit
+from sparsec.targets.jit import Jit, sizes
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.tools import zig
 
@@ -52,6 +53,11 @@ def spread(
             used = [*x86, elsewhere[(i + j) % len(elsewhere)]]
             sets += [pytest.param(isa, row, value, id=f"{value_name}-{row_name}-{isa.name}") for isa in used]
     return pytest.mark.parametrize(("isa", "row", name), sets)
+
+
+def chunks(kernel: Kernel, arrays: Sequence[np.ndarray]) -> int:
+    """The chunks of a run with these arguments, of which the last one holds sizes that the kernel has in symbols."""
+    return fixed(kernel.chunks, sizes(kernel, arrays))
 
 
 def run_kernel(
@@ -132,8 +138,8 @@ def _run_qemu(
     order = list(kernels)
     packed = [struct.pack("<q", len(runs))]
     for kernel, arrays in runs:
-        limit = kernel.chunks if end is None else end
-        head = order.index(kernel.symbol), len(arrays), kernel.scratch, begin, limit
+        limit = chunks(kernel, arrays) if end is None else end
+        head = order.index(kernel.symbol), len(arrays), fixed(kernel.scratch, sizes(kernel, arrays)), begin, limit
         packed.append(struct.pack("<5q", *head))
         packed += [struct.pack("<2q", i in flush, a.nbytes) + a.tobytes() for i, a in enumerate(arrays)]
     with tempfile.TemporaryDirectory() as folder:
@@ -186,18 +192,18 @@ def _run_wasm(runs: Sequence[Run], isa: Isa, begin: int, end: int | None) -> lis
     results = []
     for kernel, arrays in runs:
         # Each run gets fresh pages behind all others, so that marks stay where they are.
-        sizes = [array.nbytes for array in arrays] + [kernel.scratch]
+        lengths = [array.nbytes for array in arrays] + [fixed(kernel.scratch, sizes(kernel, arrays))]
         start = memory.data_len(store)
-        offsets = list(np.cumsum([start, *(-(-size // 64) * 64 + 2 * GUARD for size in sizes)]))
+        offsets = list(np.cumsum([start, *(-(-size // 64) * 64 + 2 * GUARD for size in lengths)]))
         memory.grow(store, (int(offsets[-1]) - start) // 65536 + 1)
         memory.write(store, bytes([MARK]) * (int(offsets[-1]) - start), start)
         places = [int(offset) + GUARD for offset in offsets[:-1]]
         for array, place in zip(arrays, places, strict=False):
             memory.write(store, array.tobytes(), place)
         function = exports[f"{kernel.symbol}{isa.suffix}"]
-        function(store, *places, begin, kernel.chunks if end is None else end)
+        function(store, *places, begin, chunks(kernel, arrays) if end is None else end)
         out = np.frombuffer(memory.read(store, start, int(offsets[-1])), np.uint8)
-        results.append(_read_guarded(out, [p - start for p in places], sizes, arrays, kernel.name))
+        results.append(_read_guarded(out, [p - start for p in places], lengths, arrays, kernel.name))
     return results
 
 

@@ -12,12 +12,25 @@ from math import prod
 from xdsl.ir import Operation
 
 from sparsec.ir import MapOp, TensorType, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.region import Body, element
-from sparsec.targets.kernels.space import Blocks, Space, dot, nest, physical_shape, physical_strides, split, sweep
+from sparsec.targets.kernels.space import (
+    Blocks,
+    TokenSpace,
+    Space,
+    dot,
+    guess,
+    nest,
+    physical_shape,
+    physical_strides,
+    space_of,
+    split,
+    sweep,
+)
 from sparsec.weights import WeightStore
 
 CHUNK = 8192  # elements of a chunk, about
@@ -38,14 +51,14 @@ class Map(Kernel):
         return f"map{len(self.elements) - 1}_{self.elements[-1]}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self._blocks.chunks
 
     def splits_by(self, images: int) -> bool:
         return self._blocks.splits_by(images)
 
     def work(self, isa: Isa) -> dict[str, float]:
-        vectors, long = prod(self.space.sizes) / isa.lanes, self.body.long_ops
+        vectors, long = prod(map(guess, self.space.sizes)) / isa.lanes, self.body.long_ops
         return {"elementary function": vectors * long, "map op": vectors * (self.body.ops - long)}
 
     @property
@@ -63,15 +76,20 @@ class Map(Kernel):
                 self._row(b, self._moved(refs, indices), (start, stop))
                 return
             with b.loop(start, stop) as i, nest(b, sizes[len(indices) + 1 : -1]) as rest:
-                self._row(b, self._moved(refs, [*indices, i, *rest]), None)
+                place = [*indices, i, *rest]
+                size = self.space.strips(b, place[0]) if isinstance(self.space, TokenSpace) else None
+                self._row(b, self._moved(refs, place), None, size)
 
     def _moved(self, refs: list[Ref], indices: list[Index]) -> list[Ref]:
         """The references at the start of a row."""
         places = (dot(indices, strides[: len(indices)]) for strides in self.space.strides)
         return [ref + place for ref, place in zip(refs, places, strict=True)]
 
-    def _row(self, b: Builder, refs: list[Ref], within: tuple[Index, Index] | None) -> None:
-        size = self.space.sizes[-1] if self.space.sizes else 1
+    def _row(
+        self, b: Builder, refs: list[Ref], within: tuple[Index, Index] | None, strips: Index | None = None
+    ) -> None:
+        """The elements of the innermost loop `within` a range, or those in `strips`."""
+        size = strips if strips is not None else self.space.sizes[-1] if self.space.sizes else 1
         *inputs, result = refs
         steps = [strides[-1] if strides else 1 for strides in self.space.strides]
         fixed = [None if step else b.load(ref) for ref, step in zip(inputs, steps[:-1], strict=True)]
@@ -84,7 +102,7 @@ class Map(Kernel):
             for i, arguments in zip(at, loaded, strict=True):
                 b.vstore(self._result(b, arguments), result, i, count)
 
-        sweep(b, size, b.isa.lanes, self._unroll, visit, within=within)
+        sweep(b, size, b.isa.lanes, self._unroll, visit, within=within, exact=strips is not None)
 
     def _result(self, b: Builder, arguments: list[Value]) -> Value:
         (value,) = self.body.emit(b, arguments)
@@ -127,9 +145,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     assert isinstance(op, MapOp)
     result = type_of(op.result)
     types = [type_of(value) for value in op.inputs] + [result]
-    sizes = physical_shape(result, result)
     strides = tuple(physical_strides(type_, result) for type_ in types)
-    space = Space(sizes, strides).merged()
+    space = space_of(result, strides)
     kernel = Map(space, tuple(element(type_.element) for type_ in types), Body.of(op.body))
-    assert prod(sizes) == prod(space.sizes)
     return [Call(kernel, (*op.inputs, op.result), (len(op.inputs),))]
