@@ -20,11 +20,13 @@ class Activation:
     element: str
     nbytes: int
 
-    def array(self) -> np.ndarray:
-        """Random numbers, or zeros where the element is not f32."""
+    def array(self, nonzeros: float = 1.0) -> np.ndarray:
+        """Random numbers, of which a share of `nonzeros` is not zero, or zeros where the element is not f32."""
         if self.element != "f32":
             return np.zeros(self.nbytes, np.uint8)
-        return np.random.default_rng(0).standard_normal(self.nbytes // 4, dtype=np.float32)
+        random = np.random.default_rng(0)
+        values = random.standard_normal(self.nbytes // 4, dtype=np.float32)
+        return values if nonzeros == 1 else np.where(random.random(values.shape) < nonzeros, values, np.float32(0))
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Trial:
     arguments: tuple[np.ndarray | Activation, ...]
 
     def arrays(self) -> list[np.ndarray]:
-        """All arguments, as arrays."""
-        return [x.array() if isinstance(x, Activation) else x for x in self.arguments]
+        """All arguments, as arrays: activations with as many zeros as the kernel expects."""
+        nonzeros = getattr(self.kernel, "nonzeros", 1.0)
+        return [x.array(nonzeros) if isinstance(x, Activation) else x for x in self.arguments]
 
     @property
     def constants(self) -> list[int]:

@@ -40,7 +40,9 @@ class Way:
         parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
         seconds = sum(parts.values())
         most = max(parts, key=lambda name: parts[name])
-        reason = f"{parts[most] / seconds:.0%} of the time is {most}" if seconds else ""
+        reason = getattr(self.kernel, "reason", "")
+        if seconds and not reason:
+            reason = f"{parts[most] / seconds:.0%} of the time is {most}"
         return Candidate(self.row, self.format, seconds, reason)
 
 

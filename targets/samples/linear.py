@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from sparsec.ir import identity_region
 from sparsec.ir.types import f32
 from sparsec.targets.kernels.epilogue import Epilogue
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import kernels
+from sparsec.targets.kernels.linear.table import kernels, skip_kernels
 from sparsec.targets.kernels.region import Body
 
 
@@ -47,6 +47,22 @@ class LinearSample:
         return [x, kernel.pack(weight), np.zeros((self.tokens, self.m), np.float32)]
 
 
+@dataclass(frozen=True)
+class SkipSample(LinearSample):
+    """A linear layer of dense weights whose input has a share of `nonzeros`."""
+
+    nonzeros: float = 1.0
+
+    def kernel(self) -> LinearKernel:
+        found = skip_kernels(self.tokens, self.m, self.k, self.epilogue)
+        return next(replace(kernel, nonzeros=self.nonzeros) for kernel in found if kernel.name == self.row)
+
+    def arrays(self, kernel: LinearKernel, weight: np.ndarray) -> list[np.ndarray]:
+        x, *others = super().arrays(kernel, weight)
+        kept = np.random.default_rng(2).random(x.shape) < self.nonzeros
+        return [np.where(kept, x, np.float32(0)), *others]
+
+
 GEMV, GEMM, SELL = "gemv_f32_dense_n32", "gemm_f32_dense_n32", "gemv_f32_sell16"
 SPMM, WIDE = "spmm_f32_csr_t64k128", "spmm_f32_csr_t128k64"
 
@@ -65,4 +81,10 @@ LINEAR = (
     LinearSample(SPMM, 0.1, 16, 512, 512),
     LinearSample(WIDE, 0.1, 100, 64, 1024),
     LinearSample(WIDE, 0.05, 32, 1024, 128),
+    *(SkipSample("gemv_f32_skip_n1024", 1.0, 1, 1024, 2048, nonzeros) for nonzeros in (1.0, 0.5, 0.1, 0.02)),
+    *(SkipSample("gemv_f32_skip_n256", 1.0, 1, 1024, 2048, nonzeros) for nonzeros in (0.5, 0.1)),
+    SkipSample("gemv_f32_skip_n512", 1.0, 1, 512, 4096, 0.05),
+    SkipSample("gemv_f32_skip_n512", 1.0, 1, 512, 1024, 0.5),
+    SkipSample("gemv_f32_skip_n256", 1.0, 4, 256, 1024, 0.3),
+    SkipSample("gemv_f32_skip_n512", 1.0, 3, 1024, 1024, 0.1),
 )

@@ -29,6 +29,11 @@ class LinearKernel(Kernel):
         """What tells this kernel from others of its class for the same layer; tuning searches over them."""
         return {}
 
+    @property
+    def reason(self) -> str:
+        """What is cheap about the kernel, for `explain`, where its costs do not tell."""
+        return ""
+
     def suits(self, isa: Isa) -> bool:
         """Whether the kernel may be chosen for this ISA: it runs on all, but others may be made for some."""
         return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
@@ -17,10 +18,21 @@ from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
 from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
-from sparsec.targets.kernels.linear.table import arm_kernels, bf16_kernels, f16_kernels, kernels, variants
+from sparsec.targets.kernels.linear.skip import LinearSkip
+from sparsec.targets.kernels.linear.table import (
+    arm_kernels,
+    bf16_kernels,
+    f16_kernels,
+    kernels,
+    skip_kernels,
+    variants,
+)
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
+from sparsec.zeros import nonzeros
+
+KernelT = TypeVar("KernelT", bound=LinearKernel)
 
 
 def accepts(op: Operation) -> bool:
@@ -53,8 +65,10 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
         table = [*table, *_kernels(op, bf16_kernels)]
     if target.precision == "f16":
         table = [*table, *_kernels(op, f16_kernels)]
+    skipping = _skipping(op)
+    table = [*table, *_wide(skipping, target.threads)]
     names = {kernel.name for kernel in table}
-    found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants))}
+    found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants), *skipping)}
     return [
         Way(name, _format(kernel, _turned(op)), kernel, matrix, type(kernel).__name__, kernel.sizes, name in names)
         for name, kernel in found.items()
@@ -66,7 +80,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     chosen = op.attributes.get(KERNEL)
-    tables = variants, arm_kernels, bf16_kernels, f16_kernels, kernels
+    tables = variants, arm_kernels, bf16_kernels, f16_kernels, skip_kernels, kernels
     rows = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
@@ -77,13 +91,27 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     return [Call(kernel, arguments, (len(arguments) - 1,))]
 
 
+def _skipping(op: Contraction) -> list[LinearSkip]:
+    """The kernels that skip the weights of zeros, where the first operand has more of them than by chance."""
+    share = nonzeros(op)
+    if share is None:
+        return []
+    return [replace(kernel, nonzeros=share) for kernel in _kernels(op, skip_kernels)]
+
+
+def _wide(kernels: Sequence[LinearSkip], threads: int) -> Sequence[LinearSkip]:
+    """The kernel of the widest panels of which each thread has one; without any, that of the most panels."""
+    enough = [kernel for kernel in kernels if kernel.chunks >= threads]
+    return enough[-1:] or kernels[:1]
+
+
 def _format(kernel: LinearKernel, turned: bool) -> Format:
     """Which weights are stored, as levels of [M, K], or of [K, M]."""
     m, k = (1, 0) if turned else (0, 1)
     return Format((Level(m, "dense"), Level(k, "compressed" if kernel.sparse else "dense")))
 
 
-def _kernels(op: Contraction, table: Callable[..., list[LinearKernel]] = kernels) -> list[LinearKernel]:
+def _kernels(op: Contraction, table: Callable[..., list[KernelT]] = kernels) -> list[KernelT]:
     """Every kernel of `table` that runs `op`."""
     shape = type_of(op.result).static_shape
     axis = 1 if isinstance(op, ConvOp) else len(shape) - 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from sparsec.targets.isa import LINE
 from sparsec.targets.kernels.epilogue import Epilogue
 from sparsec.targets.kernels.linear.bf16 import LinearBf16
 from sparsec.targets.kernels.linear.dense import HalfWeights, LinearDense
 from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
 from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.skip import WIDTHS as SKIP_WIDTHS
+from sparsec.targets.kernels.linear.skip import LinearSkip
 from sparsec.targets.kernels.linear.spmm import LinearSpmm, QuadSpmm
 
 # Tokens in a panel and elements of K in a block: 32 KB of first-level cache. A wide panel costs less per non-zero, a
@@ -45,6 +48,14 @@ def bf16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[Linear
 def f16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
     """Kernels whose weights are of f16, for compilations that allow it."""
     return [HalfWeights(tokens, m, k, epilogue)] if tokens * m * k else []
+
+
+def skip_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearSkip]:
+    """Kernels that skip the weights of zero activations, in runs of each width; narrower ones have more chunks."""
+    if tokens > MOST_TOKENS or not tokens * m * k:
+        return []
+    widths = dict.fromkeys(min(width, -(-m // LINE) * LINE) for width in SKIP_WIDTHS)
+    return [LinearSkip(tokens, m, k, epilogue, width) for width in widths]
 
 
 def variants(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
