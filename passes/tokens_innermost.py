@@ -209,7 +209,7 @@ class _Rewriter:
             new = like(self._new(op), op) if not isinstance(op, ReshapeOp) else None
             if new is not None:
                 self._insert(op, new)
-            self._forms[op.results[0]] = self._forms[op.operands[0]] if new is None else new.results[0]
+            self._forms[op.results[0]] = self._form(op.operands[0], op) if new is None else new.results[0]
             self._leave(op)
         for op in reversed(replaced):
             Rewriter.erase_op(op)
@@ -246,11 +246,11 @@ class _Rewriter:
 
     def _operand(self, value: SSAValue, op: Operation) -> SSAValue:
         """An operand of a map or an epilogue as it is broadcast in token form."""
-        result, size = op.results[0], type_of(value).shape[-1:]
-        shapes = {"number": (1, 1, 1), "feature": (*size, 1, 1), "token": (1, 1, _tokens(result), 1)}
-        role = _role(value, result)
+        size = type_of(value).shape[-1:]
+        shapes = {"number": (1, 1, 1), "feature": (*size, 1, 1)}
+        role = _role(value, op.results[0])
         assert role is not None, "see _Region._is_able"
-        if role == "full":
+        if role in ("full", "token"):
             return self._form(value, op)
         if type_of(value).shape in (shapes[role], (1,), ()):
             return value
