@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce, wraps
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 Dim: TypeAlias = "int | Sym"
 Atom: TypeAlias = "str | Quotient"
@@ -33,17 +33,21 @@ class Quotient:
         return f"{numerator} // {denominator}"
 
 
-_Operator = Callable[["Sym", "Dim"], "Dim"]
+class NotFixed(ValueError):
+    """A size with symbols is in a place that takes numbers only."""
 
 
-def _of_sizes(operator: _Operator) -> _Operator:
+Operator = TypeVar("Operator", bound=Callable[..., Any])
+
+
+def _of_sizes(operator: Operator) -> Operator:
     """The operator, on sizes only: other operands (values of a kernel) have operators of their own for sizes."""
 
     @wraps(operator)
-    def checked(self: Sym, other: Dim) -> Dim:
+    def checked(self: Sym, other: Dim) -> Any:
         return operator(self, other) if isinstance(other, int | Sym) else NotImplemented
 
-    return checked
+    return cast("Operator", checked)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,15 @@ class Sym:
     def __mod__(self, other: Dim) -> Dim:
         return self - floordiv(self, other) * other
 
+    @_of_sizes
+    def __rmod__(self, other: Dim) -> Dim:
+        return other - floordiv(other, self) * self
+
+    @_of_sizes
+    def __lt__(self, other: Dim) -> bool:
+        raise NotFixed(f"only the run knows how {self} compares with {other}")
+
+    __le__ = __gt__ = __ge__ = __lt__
     __radd__, __rmul__ = __add__, __mul__
 
     def __str__(self) -> str:
@@ -152,10 +165,10 @@ def evaluate(dim: Dim, values: Mapping[str, Dim]) -> Dim:
 
 
 def fixed(dim: Dim, values: Mapping[str, int] | None = None) -> int:
-    """`dim` with the symbols in `values` replaced. Raises ValueError, naming the symbols, where others are left."""
+    """`dim` with the symbols in `values` replaced. Raises NotFixed, naming the symbols, where others are left."""
     size = evaluate(dim, values or {})
     if not isinstance(size, int):
-        raise ValueError(f"the size of {', '.join(sorted(symbols(size)))} is not fixed")
+        raise NotFixed(f"the size of {', '.join(sorted(symbols(size)))} is not fixed")
     return size
 
 

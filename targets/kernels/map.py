@@ -20,12 +20,11 @@ from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.region import Body, element
 from sparsec.targets.kernels.space import (
     Blocks,
-    TokenSpace,
     Space,
+    TokenSpace,
     dot,
     guess,
     nest,
-    physical_shape,
     physical_strides,
     space_of,
     split,

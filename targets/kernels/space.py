@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from sparsec.ir import TensorType
-from sparsec.ir.dims import Dim, Sym, ceildiv
+from sparsec.ir.dims import Dim, NotFixed, Sym, ceildiv
 from sparsec.targets.builder import Builder, Index, Value
 
 GUESS = 64  # elements that a symbolic size counts for where chunks are made
@@ -115,7 +116,7 @@ def space_of(result: TensorType, strides: Sequence[Strides]) -> Space:
     if result.panel is None or isinstance(result.shape[2], int):
         return Space(sizes, tuple(strides)).merged()
     if result.shape[0] != 1 or result.shape[3] != 1:
-        raise ValueError(f"{result} is in panels, of which only the run knows how many, but holds no tokens")
+        raise NotFixed(f"only the run knows how many panels {result} has, but it holds no tokens")
     return TokenSpace(sizes[1:], tuple(own[1:] for own in strides), result.shape[2]).merged()
 
 
@@ -205,7 +206,8 @@ def dot(indices: Sequence[Index], strides: Sequence[Dim]) -> Index:
     return total
 
 
-Body = Callable[[list[Index], "Index | None"], None]
+Body = Callable[[list[Index], Any], None]
+"""`count` is an int or None unless the size is symbolic, an index then."""
 
 
 def sweep(

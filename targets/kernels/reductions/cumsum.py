@@ -8,6 +8,7 @@ from math import prod
 from xdsl.ir import Operation
 
 from sparsec.ir import CumsumOp, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
@@ -21,9 +22,9 @@ class Cumsum(Kernel):
     """Along the middle of [outer, length, inner]."""
 
     element: str
-    outer: int
-    length: int
-    inner: int
+    outer: Dim
+    length: Dim
+    inner: Dim
     exclusive: bool
     reverse: bool
 
@@ -32,7 +33,7 @@ class Cumsum(Kernel):
         return f"cumsum_{self.element}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self.outer
 
     def emit(self, b: Builder) -> None:
@@ -43,12 +44,12 @@ class Cumsum(Kernel):
             size = self.length * self.inner
             source, target = x + chunk * size, y + chunk * size
 
-            def visit(at: list[Index], count: int | None) -> None:
+            def visit(at: list[Index], count: Index | None) -> None:
                 for i in at:
                     lanes = 1 if self.inner == 1 else b.isa.lanes
                     total = [b.constant(0, self.element, lanes)]
                     with b.loop(0, self.length, carry=total) as step:
-                        place = (b.constant(self.length - 1) - step if self.reverse else step) * self.inner + i
+                        place = (self.length - 1 - step if self.reverse else step) * self.inner + i
                         before = total[0]
                         total[0] = before + b.vload(source, place, count, lanes=lanes)
                         b.vstore(before if self.exclusive else total[0], target, place, count)
@@ -70,7 +71,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """The call that runs an `sp.cumsum`."""
     assert isinstance(op, CumsumOp)
     type_, axis = type_of(op.input), op.axis.value.data
-    shape = type_.static_shape
+    shape = type_.shape
     sizes = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
     kernel = Cumsum(element(type_.element), *sizes, bool(op.exclusive), bool(op.reverse))
     return [Call(kernel, (op.input, op.result), (1,))]

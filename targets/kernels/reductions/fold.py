@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import reduce
 from math import prod
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Value
 from sparsec.targets.builder import elements as element_types
-from sparsec.targets.kernels.space import sweep
+from sparsec.targets.kernels.space import guess, sweep
 
 LONG = 1024  # terms that one accumulator may add up before it is added to an outer one; bounds the error of long sums
 
@@ -18,12 +19,18 @@ LONG = 1024  # terms that one accumulator may add up before it is added to an ou
 class Segment:
     """Reduced elements: `offset` plus nested loops of (size, stride), outermost first."""
 
-    offset: int
-    loops: tuple[tuple[int, int], ...]
+    offset: Dim
+    loops: tuple[tuple[Dim, Dim], ...]
 
     @property
-    def count(self) -> int:
+    def count(self) -> Dim:
+        """Elements of the segment."""
         return prod(size for size, _ in self.loops)
+
+    @property
+    def guess(self) -> int:
+        """Elements, where symbolic sizes count for some."""
+        return prod(guess(size) for size, _ in self.loops)
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,14 @@ def _extremum(b: Builder, kind: str, x: Value, y: Value) -> Value:
     return b.max(x, y) if kind == "max" else b.min(x, y)
 
 
-Visit = Callable[[list[Index], int | None], None]
+def amount(b: Builder, count: Dim, element: str, lanes: int | None) -> Value:
+    """A number of elements as a value of type `element`; a constant one in all lanes."""
+    if isinstance(count, int):
+        return b.constant(count, element, lanes)
+    return b.convert(b.convert(count, "i64"), element)
+
+
+Visit = Callable[[list[Index], "Index | None"], None]
 
 
 def walk(b: Builder, segment: Segment, step: int, unroll: int, visit: Visit, carry: list[Value] | None = None) -> None:
@@ -150,7 +164,7 @@ def walk(b: Builder, segment: Segment, step: int, unroll: int, visit: Visit, car
 
 
 def fold_along(
-    b: Builder, fold: Fold, segments: Sequence[Segment], load: Callable[[Index, int | None], Value]
+    b: Builder, fold: Fold, segments: Sequence[Segment], load: Callable[[Index, Index | None], Value]
 ) -> Value:
     """The scalar result over all elements of `segments`, whose innermost loops are contiguous.
 
@@ -160,7 +174,7 @@ def fold_along(
     carry = [value for _ in range(fold.accumulators) for value in fold.start(b, lanes)]
     width = len(carry) // fold.accumulators
 
-    def visit(offsets: list[Index], count: int | None) -> None:
+    def visit(offsets: list[Index], count: Index | None) -> None:
         mask = b.mask(count, lanes) if count is not None else None
         for slot, offset in enumerate(offsets):
             value = load(offset, count)
@@ -183,7 +197,7 @@ def fold_across(
     carry = [value for _ in range(slots) for value in [fold.start(b, lanes)[0], *start]]
     width = len(carry) // slots
 
-    def visit(offsets: list[Index], _count: int | None) -> None:
+    def visit(offsets: list[Index], _count: Index | None) -> None:
         for offset in offsets:
             place = b.broadcast(b.convert(b.as_index(offset), "i32"), lanes) if fold.places else None
             for slot, value in enumerate(load(offset)):
@@ -199,13 +213,13 @@ def _walk_in_pieces(b: Builder, fold: Fold, segment: Segment, step: int, visit: 
     """A walk. A long sum is folded in pieces, from zero each, which are then added."""
     unroll = fold.accumulators if step > 1 else 1
     (size, stride), *rest = segment.loops or ((1, 1),)
-    inner = prod(n for n, _ in rest)
+    inner = prod(guess(n) for n, _ in rest)
     block = max(1, LONG * step * unroll // max(inner, 1))
-    if fold.kind not in ("sum", "sum_square") or size <= block:
+    if fold.kind not in ("sum", "sum_square") or (isinstance(size, int) and size <= block):
         walk(b, segment, step, unroll, visit, carry)
         return
 
-    def piece(count: int, base: Index) -> None:
+    def piece(count: Dim, base: Index) -> None:
         outside = list(carry)
         carry[:] = [b.constant(0, value.element, value.lanes) for value in outside]
         part = Segment(0, ((count, stride), *rest))
@@ -215,5 +229,5 @@ def _walk_in_pieces(b: Builder, fold: Fold, segment: Segment, step: int, visit: 
     whole = size // block * block
     with b.loop(0, whole, block, carry=carry) as i:
         piece(block, i * stride + segment.offset)
-    if whole < size:
+    if whole != size:
         piece(size - whole, whole * stride + segment.offset)

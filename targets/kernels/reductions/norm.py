@@ -11,7 +11,7 @@ from sparsec.ir.ops import values
 from sparsec.targets.builder import Builder
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.reductions.domain import domain
-from sparsec.targets.kernels.reductions.fold import Fold
+from sparsec.targets.kernels.reductions.fold import Fold, amount
 from sparsec.targets.kernels.reductions.rewrite import Group, Rewriting
 from sparsec.weights import WeightStore
 
@@ -31,7 +31,8 @@ class Norm(Rewriting):
 
     def rewrite(self, b: Builder, group: Group) -> None:
         """The variance is that of the elements around the mean, which takes a fold of its own."""
-        count = self.domain.count
+        known = self.domain.count
+        count = known if isinstance(known, int) else amount(b, known, "f32", None)
         means = group.fold(_SUM, lambda _, x: x, lambda total: total / count) if self.center else []
         centred = lambda slot, x: x - means[slot] if means else x  # noqa: E731
         scales = group.fold(_SQUARES, centred, lambda squares: 1.0 / b.sqrt(squares / count + self.epsilon))

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.reductions.domain import Domain
@@ -27,7 +28,7 @@ class Group:
     x: Ref
     y: Ref
     at: Sequence[Index]
-    count: int | None
+    count: Index | None
 
     def fold(
         self, fold: Fold, each: Each, then: Callable[[Value], Value] = lambda total: total, keep: bool = False
@@ -44,14 +45,14 @@ class Group:
         """Writes `each` of the elements at `source`, x or y, to y."""
         along = self.domain.along
 
-        def visit(offsets: list[Index], count: int | None) -> None:
+        def visit(offsets: list[Index], count: Index | None) -> None:
             for offset in offsets:
                 self._apply(each, source, self.y, offset, count if along else self.count)
 
         for segment in self.domain.segments:
             walk(self.b, segment, self.b.isa.lanes if along else 1, 4 if along else 1, visit)
 
-    def _apply(self, each: Each, source: Ref, target: Ref | None, offset: Index, count: int | None) -> list[Value]:
+    def _apply(self, each: Each, source: Ref, target: Ref | None, offset: Index, count: Index | None) -> list[Value]:
         loaded = [self.b.vload(source + i, offset, count) for i in self.at]
         found = [each(slot, x) for slot, x in enumerate(loaded)]
         if target is not None:
@@ -67,7 +68,7 @@ class Rewriting(Kernel):
     domain: Domain
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self.domain.blocks.chunks
 
     def emit(self, b: Builder) -> None:
