@@ -10,6 +10,7 @@ import onnx.defs
 PAGE = Path(__file__).parent / "operators.md"
 PLANE = "1 or 2 spatial axes"
 NOTES = {
+    "Attention": "scores returned as a second result are stored; float32 whatever softmax_precision says",
     "AveragePool": PLANE,
     "BatchNormalization": "inference only; constant statistics fold into a scale and a shift",
     "BitShift": "uint8 only",
@@ -40,6 +41,12 @@ NOTES = {
     "TopK": "constant k",
     "Trilu": "constant k",
     "Upsample": "constant scales",
+    "com.microsoft.Attention": "no do_rotary, no shared buffer of past and present, no mask of four axes",
+    "com.microsoft.FusedConv": f"constant weight; {PLANE}",
+    "com.microsoft.MultiHeadAttention": "no shared buffer of past and present, no cache_indirection, no scores",
+    "com.microsoft.RelativePositionBias": "constant lengths",
+    "com.microsoft.RotaryEmbedding": "no packed batches, no scale",
+    "com.microsoft.SkipSimplifiedLayerNormalization": "without the mean output",
 }
 HEAD = """# Operators
 
@@ -68,7 +75,10 @@ def page() -> str:
         names = sorted(name for at, name in HANDLERS if at == domain)
         parts.append(f"## {domain or 'ai.onnx'} ({len(names)})\n\n")
         parts.append("| Operator | Definitions of opset | Limits |\n|---|---|---|\n")
-        parts += [f"| {name} | {_opsets(name, domain)} | {'' if domain else NOTES.get(name, '')} |\n" for name in names]
+        parts += [
+            f"| {name} | {_opsets(name, domain)} | {NOTES.get(f'{domain}.{name}' if domain else name, '')} |\n"
+            for name in names
+        ]
         parts.append("\n")
     return "".join(parts).rstrip() + "\n" + EXPANDED + ", ".join(_expanded(HANDLERS)) + "\n"
 

@@ -10,6 +10,8 @@ import onnx.defs
 from onnx import AttributeProto, NodeProto
 
 from sparsec.errors import InvalidModel
+from sparsec.frontend.onnx.contrib import SHAPES
+from sparsec.frontend.onnx.registry import MICROSOFT
 
 _ONNX_NAMES = {"float32": "tensor(float)", "float64": "tensor(double)"}
 OLDEST, NEWEST = 9, 24  # the opsets whose definitions the handlers follow
@@ -22,13 +24,17 @@ class Definition:
     since: int
     inputs: tuple[int, int]
     outputs: tuple[int, int]
-    types: tuple[tuple[str, frozenset[str]], ...]  # per formal input a type variable ("" for none), and its values
+    # Per formal input a type variable ("" for none), and its values; nothing where that is not known.
+    types: tuple[tuple[str, frozenset[str]], ...]
     attributes: Mapping[str, tuple[int, bool]]  # name → type, required
 
 
 @cache
 def definition(op: str, domain: str, version: int) -> Definition | None:
-    """ONNX's definition of an operator at an opset, None where there is none."""
+    """ONNX's or onnxruntime's definition of an operator at an opset, None where there is none."""
+    if domain == MICROSOFT and op in SHAPES:
+        shape = SHAPES[op]
+        return Definition(1, shape.inputs, shape.outputs, (), shape.typed())
     try:
         schema = onnx.defs.get_schema(op, version, domain)
     except onnx.defs.SchemaError:
@@ -75,7 +81,7 @@ def check_node(node: NodeProto, found: Definition) -> None:
 def check_types(elements: Sequence[str | None], found: Definition) -> None:
     """Raises InvalidModel where inputs that must have one element type (None: not known) have several."""
     seen: dict[str, str] = {}
-    for index, element in enumerate(elements):
+    for index, element in enumerate(elements if found.types else ()):
         formal, allowed = found.types[min(index, len(found.types) - 1)]
         if element is None:
             continue

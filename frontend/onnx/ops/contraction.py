@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from xdsl.ir import Region, SSAValue
 
 from sparsec.frontend.onnx.node import Node, dims_of
+from sparsec.frontend.onnx.ops.pointwise import ACTIVATIONS
 from sparsec.frontend.onnx.ops.windows import need_plane, pads_of, window_of
-from sparsec.frontend.onnx.registry import operator
+from sparsec.frontend.onnx.registry import MICROSOFT, operator
 from sparsec.ir import ConvOp, ConvTransposeOp, MatmulOp, type_of
 from sparsec.ir.scalar import Scalar, region
 
@@ -147,13 +148,49 @@ def gemm(node: Node):
     return node.emit(MatmulOp(a, b, *transposed, extras=extras, epilogue=epilogue([a, *extras], function)))
 
 
-@operator("FusedMatMul", domain="com.microsoft")
+@operator("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
 def fused_matmul(node: Node):
-    a, b = node.input(0), node.input(1)
+    a, b = _with_batch_first(node, 0, "transBatchA"), _with_batch_first(node, 1, "transBatchB")
     node.need_float(a, b)
-    if node.integer("transBatchA") or node.integer("transBatchB"):
-        node.unsupported("transposes its batch axes")
     alpha = node.real("alpha", 1.0)
     transposed = bool(node.integer("transA")), bool(node.integer("transB"))
+    if min(len(dims_of(a)), len(dims_of(b))) < 2:
+        result = product(node, a, b)  # numpy's rule for vectors, which nothing is to transpose of
+        return result if alpha == 1 else node.map([result], lambda x: x * alpha)
     body = None if alpha == 1 else epilogue([a], lambda acc: acc * alpha)
     return node.emit(MatmulOp(a, b, *transposed, epilogue=body))
+
+
+def _with_batch_first(node: Node, index: int, name: str) -> SSAValue:
+    """[rows, *batch, columns] as [*batch, rows, columns], where the attribute `name` says that an input comes so."""
+    x = node.input(index)
+    rank = len(dims_of(x))
+    return node.transpose(x, [*range(1, rank - 1), 0, rank - 1]) if node.integer(name) and rank > 2 else x
+
+
+@operator("FusedGemm", domain=MICROSOFT)
+def fused_gemm(node: Node):
+    names = [name for name in ("activation_alpha", "activation_beta", "activation_gamma") if name in node.attributes]
+    return activate(node, gemm(node), [node.real(name) for name in names])
+
+
+@operator("FusedConv", domain=MICROSOFT)
+def fused_conv(node: Node):
+    """A convolution, plus input 3 where it is given, then the activation."""
+    result = conv(node)
+    total = node.map([result, node.input(3)], lambda x, z: x + z) if node.has(3) else result
+    return activate(node, total, node.reals("activation_params") or [])
+
+
+def activate(node: Node, x: SSAValue, given: Sequence[float]) -> SSAValue:
+    """The function that the attribute `activation` names, with its parameters in their order."""
+    name = node.text("activation")
+    if not name:
+        return x
+    if name not in ACTIVATIONS:
+        node.unsupported(f"has the activation {name!r}; {', '.join(ACTIVATIONS)} are supported")
+    defaults, function = ACTIVATIONS[name]
+    if len(given) > len(defaults):
+        node.invalid(f"has {len(given)} parameters for {name}, which takes {len(defaults)}")
+    parameters = [*given, *defaults[len(given) :]]
+    return node.map([x], lambda x: function(x, *parameters))

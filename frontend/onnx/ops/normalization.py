@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import SSAValue
 
 from sparsec.frontend.onnx.node import Node, dims_of
-from sparsec.frontend.onnx.registry import operator
+from sparsec.frontend.onnx.registry import MICROSOFT, operator
 from sparsec.ir import LrnOp, NormOp, ReduceOp
 from sparsec.ir.dims import Dim
 
@@ -37,10 +37,11 @@ def instance_normalization(node: Node):
     x, scale, bias = node.input(0), node.input(1), node.input(2)
     rank = len(dims_of(x))
     normal = node.emit(NormOp(x, range(2, rank), node.real("epsilon", 1e-5)))
-    return _scale_shift(node, normal, _per_channel(node, scale, rank), _per_channel(node, bias, rank))
+    return scale_shift(node, normal, _per_channel(node, scale, rank), _per_channel(node, bias, rank))
 
 
-def _scale_shift(node: Node, x: SSAValue, scale: SSAValue | None, bias: SSAValue | None) -> SSAValue:
+def scale_shift(node: Node, x: SSAValue, scale: SSAValue | None, bias: SSAValue | None) -> SSAValue:
+    """x · scale + bias, as far as these are given."""
     if scale is None:
         return x
     if bias is None:
@@ -61,12 +62,13 @@ def group_normalization(node: Node):
     normal = node.emit(NormOp(node.reshape(x, split), range(2, len(split)), node.real("epsilon", 1e-5)))
     if node.opset < 21:
         scale, bias = (_per_channel(node, value, len(split)) for value in (scale, bias))
-        return node.reshape(_scale_shift(node, normal, scale, bias), shape)
+        return node.reshape(scale_shift(node, normal, scale, bias), shape)
     scale, bias = (_per_channel(node, value, len(shape)) for value in (scale, bias))
-    return _scale_shift(node, node.reshape(normal, shape), scale, bias)
+    return scale_shift(node, node.reshape(normal, shape), scale, bias)
 
 
 @operator("LayerNormalization")
+@operator("LayerNormalization", domain=MICROSOFT)
 def layer_normalization(node: Node):
     x = node.input()
     node.need_float(x)
@@ -74,11 +76,11 @@ def layer_normalization(node: Node):
     axes = range(node.axis(node.integer("axis", -1), rank), rank)
     epsilon = node.real("epsilon", 1e-5)
     scale, bias = node.input(1), node.input(2) if node.has(2) else None
-    result = _scale_shift(node, node.emit(NormOp(x, axes, epsilon)), scale, bias)
-    return [result, *_statistics(node, x, axes, epsilon)]
+    result = scale_shift(node, node.emit(NormOp(x, axes, epsilon)), scale, bias)
+    return [result, *statistics(node, x, axes, epsilon)]
 
 
-def _statistics(node: Node, x: SSAValue, axes: Sequence[int], epsilon: float) -> list[SSAValue | None]:
+def statistics(node: Node, x: SSAValue, axes: Sequence[int], epsilon: float) -> list[SSAValue | None]:
     """The optional outputs of LayerNormalization: the mean, and 1 / standard deviation."""
     if not (node.wants(1) or node.wants(2)):
         return []
@@ -91,15 +93,21 @@ def _statistics(node: Node, x: SSAValue, axes: Sequence[int], epsilon: float) ->
 
 
 @operator("RMSNormalization", "SimplifiedLayerNormalization")
+@operator("SimplifiedLayerNormalization", domain=MICROSOFT)
 def rms_normalization(node: Node):
-    if node.wants(1):
-        node.unsupported("also returns the statistics")
-    x = node.input()
+    """x / √(mean(x²) + ε) · scale; onnxruntime's operator may also return 1 / √(mean(x²) + ε)."""
+    x, epsilon = node.input(), node.real("epsilon", 1e-5)
     node.need_float(x)
     rank = len(dims_of(x))
     axes = range(node.axis(node.integer("axis", -1), rank), rank)
-    normal = node.emit(NormOp(x, axes, node.real("epsilon", 1e-5), center=False))
-    return _scale_shift(node, normal, node.input(1), None)
+    result = scale_shift(node, node.emit(NormOp(x, axes, epsilon, center=False)), node.input(1), None)
+    return [result, inverse_rms(node, x, axes, epsilon)] if node.wants(1) else result
+
+
+def inverse_rms(node: Node, x: SSAValue, axes: Sequence[int], epsilon: float) -> SSAValue:
+    """1 / √(mean(x²) + ε)."""
+    square = node.emit(ReduceOp(node.map([x], lambda x: x * x), "mean", axes, True))
+    return node.map([square], lambda v: 1.0 / (v + epsilon).call("sqrt"))
 
 
 @operator("MeanVarianceNormalization")

@@ -62,6 +62,21 @@ NUMBER_FUNCTIONS: dict[str, Callable[[Scalar], Scalar]] = {
 }
 
 
+# Those that onnxruntime fuses into contractions, with the defaults of their parameters.
+ACTIVATIONS: dict[str, tuple[tuple[float, ...], Callable[..., Scalar]]] = {
+    "Clip": ((-math.inf, math.inf), lambda x, low, high: x.max(low).min(high)),
+    "Elu": ((1.0,), lambda x, alpha: x.compare("lt", 0).select(alpha * x.call("expm1"), x)),
+    "HardSigmoid": ((0.2, 0.5), lambda x, alpha, beta: (x * alpha + beta).max(0.0).min(1.0)),
+    "LeakyRelu": ((0.01,), lambda x, alpha: x.compare("lt", 0).select(x * alpha, x)),
+    "Relu": ((), lambda x: x.max(0)),
+    "Sigmoid": ((), sigmoid),
+    "Softplus": ((), softplus),
+    "Softsign": ((), lambda x: x / (1.0 + x.abs())),
+    "Tanh": ((), lambda x: x.call("tanh")),
+    "ThresholdedRelu": ((1.0,), lambda x, alpha: x.compare("gt", alpha).select(x, 0.0)),
+}
+
+
 @operator(*_NAMED)
 def named_function(node: Node):
     x = node.input()
@@ -108,10 +123,12 @@ def swish(node: Node):
     return node.map([node.input()], lambda x: x * sigmoid(x if alpha == 1 else x * alpha))
 
 
-@operator("LeakyRelu")
-def leaky_relu(node: Node):
-    alpha = node.real("alpha", 0.01)
-    return node.map([node.input()], lambda x: x.compare("lt", 0).select(x * alpha, x))
+@operator("Elu", "LeakyRelu", "ThresholdedRelu")
+def with_alpha(node: Node):
+    """Activations of one parameter."""
+    (default,), function = ACTIVATIONS[node.op]
+    alpha = node.real("alpha", default)
+    return node.map([node.input()], lambda x: function(x, alpha))
 
 
 @operator("PRelu")
@@ -120,18 +137,6 @@ def prelu(node: Node):
     if node.opset < 7 and len(dims_of(slope)) == 1:  # one slope a channel, before broadcasting came
         slope = node.reshape(slope, [*dims_of(slope), *[1] * (len(dims_of(x)) - 2)])
     return node.map([x, slope], lambda x, s: x.compare("lt", 0).select(x * s, x))
-
-
-@operator("ThresholdedRelu")
-def thresholded_relu(node: Node):
-    alpha = node.real("alpha", 1.0)
-    return node.map([node.input()], lambda x: x.compare("gt", alpha).select(x, 0.0))
-
-
-@operator("Elu")
-def elu(node: Node):
-    alpha = node.real("alpha", 1.0)
-    return node.map([node.input()], lambda x: x.compare("lt", 0).select(alpha * x.call("expm1"), x))
 
 
 @operator("Celu")
@@ -151,8 +156,9 @@ def selu(node: Node):
 
 @operator("HardSigmoid")
 def hard_sigmoid(node: Node):
-    alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
-    return node.map([node.input()], lambda x: (x * alpha + beta).max(0.0).min(1.0))
+    defaults, function = ACTIVATIONS["HardSigmoid"]
+    alpha, beta = (node.real(name, default) for name, default in zip(("alpha", "beta"), defaults, strict=True))
+    return node.map([node.input()], lambda x: function(x, alpha, beta))
 
 
 @operator("Shrink")
