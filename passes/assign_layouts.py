@@ -165,9 +165,14 @@ def _packs(op: Operation, value: SSAValue) -> bool:
 
 
 def _fits(value: SSAValue, op: MapOp) -> bool:
-    """Whether a map in panels can read `value`: full shape, a number per channel (and image), or a scalar."""
-    shape = type_of(value).shape
-    return shape == type_of(op.result).shape or all(dim == 1 for dim in shape[-2:])
+    """Whether a map in panels can read `value`: an image, a number per channel (and image), or a scalar."""
+    return _is_image(value, op) or all(dim == 1 for dim in type_of(value).shape[-2:])
+
+
+def _is_image(value: SSAValue, op: MapOp) -> bool:
+    """Whether `value` has all pixels of the result, and all of its channels or one."""
+    shape, whole = type_of(value).shape, type_of(op.result).shape
+    return shape in (whole, (whole[0], 1, *whole[2:]))
 
 
 def _images(op: Operation) -> list[SSAValue]:
@@ -177,7 +182,7 @@ def _images(op: Operation) -> list[SSAValue]:
             full = [extra for extra in op.extras if type_of(extra).shape == type_of(op.result).shape]
             return [op.lhs, *full]
         case MapOp():
-            return [value for value in op.inputs if type_of(value).shape == type_of(op.result).shape]
+            return [value for value in op.inputs if _is_image(value, op)]
         case GatherOp():
             return [op.input]
         case ReturnOp() | WeightOp():
