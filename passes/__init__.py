@@ -27,6 +27,7 @@ from sparsec.passes.merge_equal import MergeEqual
 from sparsec.passes.place_parts import PlaceParts
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
 from sparsec.passes.simplify_movement import SimplifyMovement
+from sparsec.passes.sparse_attention import SparseAttention
 from sparsec.passes.store_pairs import StorePairs
 from sparsec.passes.tokens_innermost import TokensInnermost
 from sparsec.target import Target
@@ -42,6 +43,7 @@ PASSES: tuple[type[Pass], ...] = (
     FuseMaps,
     FuseEpilogues,
     EliminateDeadChannels,
+    SparseAttention,
     AssignLayouts,
     ChooseFormats,
     StorePairs,
@@ -58,12 +60,13 @@ def pipeline(
     threads: int = 1,
     chains: bool = True,
     loops: bool = True,
+    attention: str = "",
 ) -> list[Pass]:
     """The passes from an imported model to one whose kernels, layouts and memory are decided.
 
     `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`,
     `threads` as in `LoopImages` and `ChainLayers`, which `loops` and `chains` can leave out, so that each layer is a
-    step of its own.
+    step of its own. `attention` is a file of patterns, as in `SparseAttention`.
     """
     clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
     return [
@@ -78,6 +81,7 @@ def pipeline(
         FuseEpilogues(),
         EliminateDeadChannels(),
         *clean,
+        SparseAttention(attention),
         AssignLayouts(),
         ChooseFormats(formats),
         StorePairs(),
@@ -120,5 +124,5 @@ def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = N
             case MemoryPlan():
                 passed.memory = found
             case list():
-                passed.decisions = found
+                passed.decisions += found
     return passed

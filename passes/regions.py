@@ -151,3 +151,16 @@ def merge_arguments(region: Region, inputs: Sequence[SSAValue]) -> tuple[list[SS
     arguments = dict(zip(types, block.args, strict=True))
     block.add_op(YieldOp(inline(region.block, [arguments[value] for value in inputs], block)))
     return list(types), Region(block)
+
+
+def drop_unused_arguments(region: Region, inputs: Sequence[SSAValue], keep: int) -> tuple[list[SSAValue], Region]:
+    """`inputs` that the region uses, and a copy of it that takes those; its first `keep` arguments, which are not among
+    `inputs`, stay.
+    """
+    source = region.block
+    used = [argument for argument in source.args if argument.index < keep or argument.first_use is not None]
+    block = Block(arg_types=[argument.type for argument in used])
+    arguments: dict[SSAValue, SSAValue] = dict(zip(used, block.args, strict=True))
+    # What is not used is not looked at: any value stands for it.
+    block.add_op(YieldOp(inline(source, [arguments.get(argument, block.args[0]) for argument in source.args], block)))
+    return [inputs[argument.index - keep] for argument in used if argument.index >= keep], Region(block)

@@ -192,3 +192,7 @@ class Target(ABC):
     @abstractmethod
     def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:
         """Generate code for `kernels`, glue for `plan`, and link them with the weights file into `output`."""
+    def mask_tile(self, op: Operation) -> tuple[int, int] | None:
+        """The queries and keys of a tile that an attention computes or skips, if it can."""
+        return None
+

@@ -12,6 +12,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from sparsec.chains import Walk
 from sparsec.ir import (
+    AttentionOp,
     ConcatOp,
     Contraction,
     ConvOp,
@@ -32,6 +33,7 @@ from sparsec.ir import (
     SpOp,
     TensorType,
     TransposeOp,
+    WeightOp,
     YieldOp,
     parse_format,
     shapes,
@@ -71,7 +73,14 @@ class FakeTarget(Target):
     def takes_parts(self, op: Operation) -> bool:
         return isinstance(op, ConvOp | MapOp | ConcatOp | SliceOp)
 
+    def mask_tile(self, op: Operation) -> tuple[int, int]:
+        return 2, 4
+
     def candidates(self, op: Operation, weights) -> list[Candidate]:
+        if isinstance(op, AttentionOp):
+            mask = op.mask and op.mask.owner
+            density = weights.mask_of(mask).density if isinstance(mask, WeightOp) else 1.0
+            return [Candidate("attention_blocks" if mask else "attention", None, 1e-6 * density)]
         if not isinstance(op, Contraction):
             return [Candidate(op.name, None, 1e-6)]
         array = weight_of(op, weights)
