@@ -172,6 +172,10 @@ class Target(ABC):
         """Whether the kernels of `op` run with its images where they lie by their types: some inside others."""
         return False
 
+    def mask_tile(self, op: Operation) -> tuple[int, int] | None:
+        """The queries and keys of a tile that an attention computes or skips, if it can."""
+        return None
+
     @abstractmethod
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         """Every way to run `op` with the weights it has, best first; empty where the op is not supported."""
@@ -192,7 +196,3 @@ class Target(ABC):
     @abstractmethod
     def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:
         """Generate code for `kernels`, glue for `plan`, and link them with the weights file into `output`."""
-    def mask_tile(self, op: Operation) -> tuple[int, int] | None:
-        """The queries and keys of a tile that an attention computes or skips, if it can."""
-        return None
-
