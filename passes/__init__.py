@@ -21,6 +21,7 @@ from sparsec.passes.fold_batch_norm import FoldBatchNorm
 from sparsec.passes.fold_constants import FoldConstants
 from sparsec.passes.fuse_epilogues import FuseEpilogues
 from sparsec.passes.fuse_maps import FuseMaps
+from sparsec.passes.fuse_norm import FuseNorm
 from sparsec.passes.legalize_spatial import LegalizeSpatial
 from sparsec.passes.loop_images import LoopImages
 from sparsec.passes.merge_equal import MergeEqual
@@ -37,6 +38,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldConstants,
     SimplifyMovement,
     MergeEqual,
+    FuseNorm,
     FoldBatchNorm,
     LegalizeSpatial,
     TokensInnermost,
@@ -72,6 +74,7 @@ def pipeline(
     return [
         FixDims(dims or {}),
         *clean,
+        FuseNorm(),
         FoldBatchNorm(),
         LegalizeSpatial(),
         *clean,
