@@ -9,12 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from sparsec import __version__, debug, verify
+from sparsec import __version__, debug, thresholds, verify
 from sparsec.artifact import flat
 from sparsec.errors import UsageError
 from sparsec.frontend.onnx import check_model, raise_all
@@ -34,6 +35,7 @@ from sparsec.targets.registry import parse_target
 from sparsec.targets.wasm import WasmTarget
 from sparsec.work import useful_flops
 
+WITHOUT = "the model without thresholds"
 EMITS = ("so", "dylib", "obj", "a", "wasm", "mlir", "llvm", "asm")
 Progress = Callable[[str, int, int], None]
 
@@ -44,7 +46,8 @@ class Options:
 
     `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
     `precision` bf16 or f16 lets kernels round products, never long sums, where that is faster. `tuned` is a file of
-    measured times, which go before predictions. `verify` is None, "random", or inputs by name.
+    measured times, which go before predictions. `activations` is a file of thresholds, below which inputs of layers
+    count as zeros (see `sparsec.thresholds`). `verify` is None, "random", or inputs by name.
     `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
     batch before the next one.
     """
@@ -60,6 +63,7 @@ class Options:
     weights_limit: int | None = None
     verify: Mapping[str, np.ndarray] | str | None = None
     tuned: Path | None = None
+    activations: Path | None = None
     chains: bool = True
     loops: bool = True
 
@@ -91,7 +95,9 @@ class Result:
             f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights{notes}; "
             f"weights {weights:.1f} MB, arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
         ]
-        lines += [f"verified {c.output}: error {c.error:.1e} from {c.reference}" for c in self.comparisons]
+        for c in self.comparisons:
+            verb = "verified" if c.is_check else "compared"
+            lines.append(f"{verb} {c.output}: error {c.error:.1e} from {c.reference}")
         return "\n".join(lines)
 
 
@@ -127,9 +133,13 @@ def compile_file(
     output = output or Path(path.stem + _SUFFIXES[emit])
     _check_output(output, path)
     target.check_output(output, emit)
+    cuts = thresholds.read(options.activations) if options.activations is not None else {}
     model = import_model(path, options)
     model.name = _identifier(output.stem)
     references = _references(model, path, options, emit, clock)
+    if cuts:
+        thresholds.insert(model, cuts)
+        references = _references_with_thresholds(model, references)
 
     clock.step("passes")
     passed = run_pipeline(model, pipeline({}, options.formats, options.threads, options.chains, options.loops), target)
@@ -260,6 +270,15 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
     return inputs, expected
 
 
+def _references_with_thresholds(model: Model, references: tuple[dict, dict]) -> tuple[dict, dict]:
+    """The outputs of `model`, which has thresholds; and those that it had before, for comparison only."""
+    inputs, before = references
+    if not before:
+        return references
+    outputs = dict(zip(model.output_names, interpret(model, inputs), strict=True))
+    return inputs, {"the interpreter": outputs, WITHOUT: before.get("onnxruntime", before["the interpreter"])}
+
+
 def _reference_port(name: str, type_) -> Port:
     return Port(name, type_.dtype.name, type_.static_shape)
 
@@ -273,10 +292,15 @@ def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: C
     comparisons = [
         comparison
         for name, values in expected.items()
-        for comparison in verify.compare(outputs, values, name, verify.tolerance(precision))
+        for comparison in verify.compare(outputs, values, name, _tolerance(name, precision))
     ]
     verify.check(comparisons)
     return comparisons
+
+
+def _tolerance(reference: str, precision: str) -> float:
+    """How far outputs may be from a reference."""
+    return inf if reference == WITHOUT else verify.tolerance(precision)
 
 
 def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -> dict[str, Any]:
@@ -293,7 +317,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
             why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
             written = call.arguments[-1].nbytes
             seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
-            calls.append({**layer, **why, "seconds": seconds})
+            calls.append({**layer, **why, **thresholds.told(op), "seconds": seconds})
         layers.append(_chain_entry(step, calls) if step.chain else calls[0])
         layers[-1] |= in_loop.get(step.name, {})
     return {

@@ -40,6 +40,12 @@ class _Compile(click.Command):
 @options.precision
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of one run.")
 @click.option("--tuned", type=click.Path(path_type=Path), metavar="CACHE", help="Times that `sparsec tune` measured.")
+@click.option(
+    "--activations",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Thresholds up to which inputs of layers count as zeros: .npz of `sparsec prune --activations`, or .json.",
+)
 @click.option("--verify", metavar="[INPUTS.npz]", help="Compare with the reference, on these inputs or on random ones.")
 @options.as_json
 def command(
@@ -55,6 +61,7 @@ def command(
     precision,
     threads,
     tuned,
+    activations,
     verify,
     as_json,
 ) -> None:
@@ -74,6 +81,7 @@ def command(
         weights_limit=weights_limit,
         verify=inputs,
         tuned=tuned,
+        activations=activations,
     )
     with options.progress() as progress:
         result = compile_file(model, output, settings, progress)

@@ -35,6 +35,9 @@ def command(artifact, layer, as_json) -> None:
         if (precision := manifest["precision"]) != "f32":
             sums = "sums are f32" if precision == "bf16" else "sums of many are f32"
             click.echo(f"Compiled with --precision {precision}: kernels of that name round products to it; {sums}.")
+        for entry in layers:
+            if "thresholds" in entry:
+                click.echo(f"{entry['node']}: {_cut(entry)}")
         for step in steps:
             if "members" in step:
                 click.echo(f"{_joined(step)} run together, row by row.")
@@ -64,6 +67,13 @@ def _joined(step: dict[str, Any]) -> str:
     return ", ".join(member["node"] for member in step["members"])
 
 
+def _cut(entry: dict[str, Any]) -> str:
+    """What thresholds do to a layer."""
+    low, high = entry["thresholds"]
+    bound = f"{low:.3g}" if low == high else f"a bound of their channel, {low:.3g} to {high:.3g},"
+    return f"inputs up to {bound} count as zeros (--activations)."
+
+
 def _detail(entry: dict[str, Any]) -> None:
     if "members" in entry:
         click.echo(f"{entry['step']}: {_joined(entry)} run together, row by row, so that these stay in the cache.")
@@ -73,6 +83,8 @@ def _detail(entry: dict[str, Any]) -> None:
         click.echo("It has no weights, so there is one way to run it.")
         return
     click.echo(f"{entry['shapes']}: {entry['pattern']}, density {entry['density']:.3f}")
+    if "thresholds" in entry:
+        click.echo(_cut(entry).capitalize())
     if len(entry["alternatives"]) == 1:
         click.echo("There is one kernel for it.")
         return
