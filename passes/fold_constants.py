@@ -3,6 +3,7 @@
     sp.transpose(sp.weight @w)              ⇒  sp.weight @w.1
     sp.map(%x, sp.weight @two) {x * two}    ⇒  sp.map(%x) {x * 2.0}         (a weight of equal elements)
     x * 1.0, x + 0.0, pow(x, 2.0)           ⇒  x, x, x * x
+    x / 4.0, erf(x / 1.4142135)             ⇒  x * 0.25, erf(x * 0.70710677)
     sp.map(%x, %x) {a * b}                  ⇒  sp.map(%x) {a * a}
     sp.map(%x) {x}                          ⇒  %x, or sp.expand(%x) where the shape differs
 
@@ -168,8 +169,20 @@ class ScalarIdentities(RewritePattern):
             case math.PowFOp(), _, 0.5:
                 rewriter.replace(op, math.SqrtOp(op.operands[0]))
             case arith.DivfOp(), _, float(divisor) if abs(frexp(divisor)[0]) == 0.5:  # a power of two: exact
-                inverse = scalar(np.asarray(1 / divisor), op.results[0].type)
-                rewriter.replace(op, [inverse, arith.MulfOp(op.operands[0], inverse)])
+                _multiply(op, 1 / divisor, rewriter)
+            case arith.DivfOp(), _, float(divisor) if divisor and _is_of_erf(op):  # GELU: off by 1 ULP of the argument
+                _multiply(op, 1 / divisor, rewriter)
+
+
+def _multiply(op: arith.DivfOp, factor: float, rewriter: PatternRewriter) -> None:
+    """A product in the place of a quotient."""
+    inverse = scalar(np.asarray(factor), op.results[0].type)
+    rewriter.replace(op, [inverse, arith.MulfOp(op.operands[0], inverse)])
+
+
+def _is_of_erf(op: Operation) -> bool:
+    """Whether only error functions read the result."""
+    return all(isinstance(use.operation, math.ErfOp) for use in op.results[0].uses)
 
 
 class IdentityMap(RewritePattern):

@@ -12,7 +12,7 @@ from xdsl.ir import Operation
 from sparsec.targets import vector_math
 from sparsec.targets.builder import Builder, Operand, Value, elements
 
-Scalar = Operand
+Scalar = Value | int | float
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,28 @@ def _divide(b: Builder, x: Scalar, y: Scalar) -> Value:
 def _divide_floats(b: Builder, at: Context, x: Scalar, y: Scalar) -> Value:
     """x / y; the 1 / (1 + e^z) of sigmoid and swish as a reciprocal."""
     numerator, denominator = b.match(x, y)
-    if not isinstance(x, Value) and x == 1.0 and at.element == "f32" and _is_one_plus_exp(at.op.operands[1].owner):
+    one_over_sum = not isinstance(x, Value) and x == 1.0 and _is_one_plus(at.op.operands[1].owner, math.ExpOp)
+    if one_over_sum and at.element == "f32":
         return vector_math.reciprocal_above_one(b, denominator)
     return numerator / denominator
 
 
-def _exp(b: Builder, at: Context, x: Value) -> Value:
-    """e^x; where only sums with 1 read it, as in sigmoid, without denormal results."""
-    in_sums = all(_is_one_plus_exp(use.operation) for use in at.op.results[0].uses)
-    return (vector_math.exp_for_sum if in_sums else vector_math.exp)(b, b.convert(x, "f32"))
+def _for_sum(name: str) -> Rule:
+    """A function of floats; where only sums with 1 read it, as in sigmoid and GELU, the one that is made for these."""
+    function, cheaper = getattr(vector_math, name), getattr(vector_math, f"{name}_for_sum")
+
+    def rule(b: Builder, at: Context, x: Value) -> Value:
+        in_sums = all(_is_one_plus(use.operation, type(at.op)) for use in at.op.results[0].uses)
+        return (cheaper if in_sums else function)(b, b.convert(x, "f32"))
+
+    return rule
 
 
-def _is_one_plus_exp(op: object) -> bool:
+def _is_one_plus(op: object, kind: type) -> bool:
+    """Whether `op` adds 1 to the result of one of `kind`."""
     return (
         isinstance(op, arith.AddfOp)
-        and any(isinstance(x.owner, math.ExpOp) for x in op.operands)
+        and any(isinstance(x.owner, kind) for x in op.operands)
         and any(isinstance(x.owner, arith.ConstantOp) and _number(x.owner) == 1.0 for x in op.operands)
     )
 
@@ -278,7 +285,9 @@ _MATH: dict[str, Rule] = {
     "trunc": _plain(lambda b, x: b.trunc(x)),
     "roundeven": _plain(lambda b, x: b.round_even(x)),
     "sqrt": _plain(lambda b, x: b.sqrt(x)),
-    "exp": _exp,
+    "erf": _for_sum("erf"),
+    "exp": _for_sum("exp"),
+    "tanh": _for_sum("tanh"),
     "fma": _plain(lambda b, x, y, z: b.fma(x, y, z)),
     "round": _math(vector_math.round_away),
     "powf": _math(_power),
@@ -293,7 +302,10 @@ _MATH: dict[str, Rule] = {
 _OTHERS = {
     "atan2",
     "copysign",
+    "erf",
+    "erf_for_sum",
     "exp",
+    "exp2_for_sum",
     "exp_for_sum",
     "fmod",
     "maxnum",
@@ -301,6 +313,8 @@ _OTHERS = {
     "pow",
     "reciprocal_above_one",
     "round_away",
+    "tanh",
+    "tanh_for_sum",
 }
 _MATH |= {name: _math(getattr(vector_math, name)) for name in vector_math.__all__ if name not in _OTHERS}
 

@@ -16,6 +16,7 @@ from sparsec.targets.vector_math.exponential import (
     sinh,
     tanh,
 )
+from sparsec.targets.vector_math.for_sums import erf_for_sum, tanh_for_sum
 from sparsec.targets.vector_math.logarithm import acosh, asinh, atanh, log, log1p, log2, log10, pow
 from sparsec.targets.vector_math.rounding import cbrt, copysign, fmod, maxnum, minnum, round_away, rsqrt
 from sparsec.targets.vector_math.trigonometry import acos, asin, atan, atan2, cos, sin, tan
@@ -33,6 +34,7 @@ __all__ = [
     "cos",
     "cosh",
     "erf",
+    "erf_for_sum",
     "erfc",
     "exp",
     "exp2",
@@ -53,4 +55,5 @@ __all__ = [
     "sinh",
     "tan",
     "tanh",
+    "tanh_for_sum",
 ]

@@ -70,7 +70,7 @@ def encoder(folder: Path, batch: int, sequence: int, sparsity: float = 0.0, bloc
     return write_model(folder / f"encoder_{batch}_{sequence}.onnx", text + TAIL, constants)
 
 
-@pytest.mark.parametrize("batch, sequence", [(1, 1), (1, 7), (1, 16), (3, 17), (1, 33), (3, 33), (1, 197)])
+@pytest.mark.parametrize(("batch", "sequence"), [(1, 1), (1, 7), (1, 16), (3, 17), (1, 33), (3, 33), (1, 197)])
 def test_tokens(batch: int, sequence: int, tmp_path: Path) -> None:
     compile_and_compare(encoder(tmp_path, batch, sequence), tmp_path)
 

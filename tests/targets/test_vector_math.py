@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,6 +154,14 @@ def same(actual: np.ndarray, expected: np.ndarray, name: str) -> None:
     np.testing.assert_allclose(actual, expected, rtol=4e-7, atol=0, err_msg=name)
     known = ~np.isnan(expected)
     np.testing.assert_array_equal(np.signbit(actual[known]), np.signbit(expected[known]), err_msg=name)
+
+
+@every_isa
+@pytest.mark.parametrize(("name", "reference"), [("erf_for_sum", ERF), ("tanh_for_sum", np.tanh)])
+def test_functions_for_sums(name: str, reference: Callable, isa: Isa) -> None:
+    x = np.concatenate([samples((-12, 12)), np.array([np.inf, -np.inf, np.nan, 1e30], np.float32).repeat(4)])
+    _, actual = run_kernel(Elementwise(name, len(x)), isa, [x, np.zeros_like(x)])
+    np.testing.assert_allclose(actual, reference(x.astype(np.float64)), rtol=0, atol=2.4e-7)
 
 
 @every_isa
