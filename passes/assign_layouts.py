@@ -21,6 +21,7 @@ from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.ir import (
+    AttentionOp,
     ConcatOp,
     Contraction,
     ConvOp,
@@ -136,7 +137,7 @@ def _keeps_pixels(op: Operation) -> bool:
     if image is None or type_of(image).rank != 4:
         return False
     match op:
-        case ConvOp() | PoolOp() | ResizeOp() | PadOp() | LrnOp() | NormOp() | SoftmaxOp():
+        case AttentionOp() | ConvOp() | PoolOp() | ResizeOp() | PadOp() | LrnOp() | NormOp() | SoftmaxOp():
             return True
         case MapOp():
             return all(_fits(value, op) for value in op.inputs)
@@ -183,6 +184,8 @@ def _images(op: Operation) -> list[SSAValue]:
             return [op.lhs, *full]
         case MapOp():
             return [value for value in op.inputs if _is_image(value, op)]
+        case AttentionOp():
+            return [op.query, op.key, op.value]
         case GatherOp():
             return [op.input]
         case ReturnOp() | WeightOp():

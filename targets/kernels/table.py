@@ -8,7 +8,8 @@ from typing import Any, Protocol, cast
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.target import Candidate
-from sparsec.targets.kernels import conv, linear, map, matmul, movement, resize
+from sparsec.targets.kernels import attention, conv, linear, map, matmul, movement, resize
+from sparsec.targets.kernels.attention import selection
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.indexing import gather, scatter, topk
 from sparsec.targets.kernels.reductions import cumsum, lrn, norm, reduce, softmax
@@ -55,6 +56,8 @@ FAMILIES = cast(
         scatter,
         topk,
         resize,
+        attention,
+        selection,
     ),
 )
 

@@ -17,6 +17,8 @@ from sparsec.targets.vector_math.common import (
 
 # (exp(r) - 1 - r) / r² on |r| <= ln 2 / 2 (Cephes expf).
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+# 2^r on |r| <= 1/2, with the least relative error: 7.5e-8.
+_EXP2 = (1.3276472e-3, 9.67554133e-3, 5.55071327e-2, 2.40221197e-1, 6.93146967e-1, 1.00000007)
 # (tanh(x) - x) / x³ in x², on |x| < 0.625 (Cephes tanhf).
 _TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
 # (erf(x) - x) / x in x², on |x| < 0.9277 (N. Juffa).
@@ -52,6 +54,17 @@ def exp2(b: Builder, x: Value) -> Value:
     number, exponent = whole(b, x)
     r = (x - number) * LN_2
     return _scale(b, horner(b, r, (*_EXP, 1.0, 1.0)), exponent)
+
+
+def exp2_for_sum(b: Builder, x: Value) -> Value:
+    """2^x for x below 1, for sums that results below 2^-125 do not change: they are 2^-125. At most 2 ULP.
+
+    Half the time of `exp`: no reduction in two parts, no denormal results.
+    """
+    x = b.max(x, -125.0)
+    number, exponent = whole(b, x)
+    power = horner(b, x - number, _EXP2)
+    return b.scale(power, number) if b.is_zmm(x) else power * power_of_two(b, exponent)
 
 
 def expm1(b: Builder, x: Value) -> Value:

@@ -52,6 +52,7 @@ UNARY = [
     ("exp", np.exp, (-104, 89), 1),
     ("exp_for_sum", np.exp, (-87, 89), 1),
     ("exp2", np.exp2, (-150, 128.5), 1.1),
+    ("exp2_for_sum", np.exp2, (-125, 1), 2),
     ("expm1", np.expm1, (-20, 89), 1.6),
     ("expm1", np.expm1, (-1, 1), 1.6),
     ("sinh", np.sinh, (-89, 89), 2),

@@ -1,0 +1,84 @@
+"""Attention without the scores of all queries and keys: see `tile` for what is computed, `walk` for the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsec.ir.dims import Dim, ceildiv
+from sparsec.ir.ops import AttentionShape
+from sparsec.targets.builder import Builder, Ref
+from sparsec.targets.isa import LINE
+from sparsec.targets.kernels.attention.chunk import Chunk
+from sparsec.targets.kernels.attention.scores import Extra, Staging
+from sparsec.targets.kernels.attention.tokens import Tokens
+from sparsec.targets.kernels.attention.walk import QUERIES, Place, Walk
+from sparsec.targets.kernels.base import Kernel
+from sparsec.targets.kernels.region import Body
+
+KEYS = 64  # of a tile: with 32 queries in lanes, queries, scores and sums of a head of 64 take half an L1
+
+
+@dataclass(frozen=True)
+class Attention(Kernel):
+    """A chunk is `QUERIES` queries of a head. Arguments: query, key, value, operands of score and order, result."""
+
+    shape: AttentionShape
+    query: Tokens
+    key: Tokens
+    value: Tokens
+    result: Tokens
+    score: Body
+    extras: tuple[Extra, ...]
+    guard: bool
+    order: Walk
+    tile: int = KEYS
+
+    @property
+    def name(self) -> str:
+        return f"attention_f32_q{QUERIES}k{self.tile}{self.order.name}"
+
+    @property
+    def chunks(self) -> Dim:
+        return self.shape.sequences * self.shape.heads * self._tiles
+
+    @property
+    def scratch(self) -> int:
+        return 4 * sum(self._sizes)
+
+    @property
+    def _tiles(self) -> Dim:
+        return ceildiv(self.shape.queries, QUERIES)
+
+    @property
+    def pitch(self) -> int:
+        """Floats from one feature of copied keys to the next: no power of two, which would fill few sets of the L1."""
+        return self.tile + LINE
+
+    @property
+    def staging(self) -> Staging:
+        """Of operands of the score that differ by query and key."""
+        return Staging(QUERIES, self.tile)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Floats of the parts of scratch: q, s, o, m, sums, copies of keys and of values, staged operands."""
+        shape, tiles = self.shape, (self.key, self.value)
+        copies = [0 if tokens.inside(self.tile) else tokens.depth * self.pitch for tokens in tiles]
+        staged = [self.staging.size if extra.staged else 0 for extra in self.extras]
+        main = (shape.depth * QUERIES, self.tile * QUERIES, shape.value_depth * QUERIES, QUERIES, QUERIES)
+        return tuple(-(-size // LINE) * LINE for size in (*main, *copies, *staged))
+
+    def emit(self, b: Builder) -> None:
+        elements = ["f32"] * 3 + [extra.element for extra in self.extras] + [*self.order.elements, "f32"]
+        with b.function(self.symbol, elements) as (refs, scratch, begin, end), b.loop(begin, end) as chunk:
+            query, key, value, *others = refs[:-1]
+            extras, own = others[: len(self.extras)], others[len(self.extras) :]
+            part = chunk // self._tiles
+            sequence, head = part // self.shape.heads, part % self.shape.heads
+            place = Place(sequence, head, chunk % self._tiles, own)
+            here = [extra.at(ref, sequence, head) for extra, ref in zip(self.extras, extras, strict=True)]
+            Chunk(b, self, place, (query, key, value, refs[-1]), here, self._parts(scratch.view("f32"))).run()
+
+    def _parts(self, scratch: Ref) -> list[Ref]:
+        sizes = self._sizes
+        return [scratch + sum(sizes[:i]) for i in range(len(sizes))]
