@@ -27,6 +27,11 @@ Sizes = Mapping[str, int]
 RANDOM = np.random.default_rng(5)
 
 
+def at(dim: Dim, env: Sizes) -> Dim:
+    """`dim` in a run of sizes `env`."""
+    return evaluate(dim, env)
+
+
 def normal(*shape: int) -> np.ndarray:
     """Random f32."""
     return RANDOM.standard_normal(shape).astype(np.float32)
@@ -37,7 +42,8 @@ class Sized:
     """An op over operands of `shapes`, which hold symbols; arrays among them are constants.
 
     `build(env, *operands)` makes the op; env holds the sizes of a run, or nothing. 4-D values of f32 whose height is
-    symbolic are in `panels`. `makes` are functions from a shape to an array, for operands that are not random f32.
+    symbolic are in `panels`, but the operands `plain` and, with `plain_result`, the result. `makes` are functions from
+    a shape to an array, for operands that are not random f32.
     """
 
     build: Callable[..., Operation]
@@ -45,6 +51,7 @@ class Sized:
     panels: Panel | None = None
     makes: Mapping[int, Callable[..., np.ndarray]] = field(default_factory=dict)
     plain: Sequence[int] = ()
+    plain_result: bool = False
     rtol: float = 2e-6
     atol: float = 5e-6
     weights: WeightStore = field(default_factory=WeightStore)
@@ -52,7 +59,7 @@ class Sized:
     def operation(self, env: Sizes, arrays: Sequence[np.ndarray] | None = None) -> Operation:
         """The op at sizes `env`, in the layouts that it has with symbols."""
         op = self.build(env, *(self._operand(i, shape, env) for i, shape in enumerate(self.shapes)))
-        for result in op.results:
+        for result in () if self.plain_result else op.results:
             result._type = self._laid_out(type_of(result), self._symbolic(result, env))
         return op
 
@@ -123,4 +130,4 @@ def _memory(
     return [*found, np.array([env[name] for name in call.kernel.symbols], np.int64)]
 
 
-__all__ = ["Sized", "check_sized", "normal"]
+__all__ = ["Sized", "at", "check_sized", "normal"]

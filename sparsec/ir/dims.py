@@ -172,6 +172,11 @@ def fixed(dim: Dim, values: Mapping[str, int] | None = None) -> int:
     return size
 
 
+def is_symbolic(dim: Dim) -> bool:
+    """Whether only the run knows a size."""
+    return isinstance(dim, Sym)
+
+
 def parse_dim(text: str) -> Dim:
     """Read what `str(dim)` writes: integers, names, `+ - * //` and parentheses. Raises ValueError on anything else."""
     try:

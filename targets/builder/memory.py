@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlir import ir
 from mlir.dialects import llvm
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import elements
 from sparsec.targets.builder.conversion import Conversion
 from sparsec.targets.builder.value import Index, Ref, Value
@@ -45,6 +46,22 @@ class Memory(Conversion):
         kind, zero = self.type(stored, lanes), self.constant(0, stored, lanes).ir
         loaded = llvm.intr_masked_load(kind, ref.address(offset), mask.ir, align, pass_thru=zero)
         return self._loaded(loaded, ref.element, lanes)
+
+    def vload_expanded(self, ref: Ref, bits: Value, offset: Index = 0) -> Value:
+        """A lane for each of the bits, from the lowest on: the next element from `offset` on for a one, else zero.
+
+        AVX-512 has an instruction for it; it may read a whole vector, all other ISAs read what they take.
+        """
+        lanes = elements.size(bits.element) * 8
+        mask = llvm.bitcast(self.type("i1", lanes), bits.ir)
+        zero, kind = self.constant(0, ref.element, lanes).ir, self.type(ref.element, lanes)
+        if self.isa.lanes * 4 == 64:
+            vector = self._load(ref, offset, lanes, elements.size(ref.element)).ir
+            name = f"llvm.x86.avx512.mask.expand.v{lanes}{ref.element}"
+            call = llvm.CallIntrinsicOp(kind, name, [vector, zero, mask], [], [])
+            return Value(self, call.results, ref.element, lanes)
+        loaded = llvm.intr_masked_expandload(kind, ref.address(offset), mask, zero)
+        return Value(self, loaded, ref.element, lanes)
 
     def vload_splats(self, ref: Ref, offset: Index, count: int) -> list[Value]:
         """The `count` elements from `offset` on, each in all lanes of a vector.
@@ -94,7 +111,7 @@ class Memory(Conversion):
         return self.iota("i32", lanes) < self.broadcast(self.convert(count, "i32"), lanes)
 
     def vload_strided(
-        self, ref: Ref, offset: Index = 0, stride: int = 2, count: int | None = None, *, lanes: int | None = None
+        self, ref: Ref, offset: Index = 0, stride: Dim = 2, count: int | None = None, *, lanes: int | None = None
     ) -> Value:
         """The first `count` of the elements offset, offset + stride, ..., then zeros. Reads nothing beyond the last."""
         lanes = lanes or self.isa.lanes

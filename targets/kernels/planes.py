@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from sparsec.ir import TensorType
+from sparsec.ir.dims import fixed, is_symbolic
 from sparsec.targets.builder import Index
 
 
@@ -28,10 +29,23 @@ class Planes:
 
     @classmethod
     def of(cls, type_: TensorType) -> Planes:
-        """The planes of a 4-D value."""
-        images, channels, height, width = type_.static_shape
+        """The planes of a 4-D value. Raises NotFixed where only the run knows its sizes."""
+        return cls._of(type_, type_.static_shape)
+
+    @classmethod
+    def sized(cls, type_: TensorType) -> Planes:
+        """As `of`; images and heights may be symbolic, which the reader of these planes must expect."""
+        for size in (type_.shape[1], type_.shape[3]):
+            fixed(size)
+        return cls._of(type_, cast("tuple[int, ...]", type_.shape))
+
+    @classmethod
+    def _of(cls, type_: TensorType, shape: tuple[int, ...]) -> Planes:
+        images, channels, height, width = shape
         if type_.panel is None:
-            return cls(images, channels, height, width, max(height, 1), height * width)
+            return cls(
+                images, channels, height, width, height if is_symbolic(height) else max(height, 1), height * width
+            )
         kind = PairedPlanes if type_.panel.pairs else cls
         return kind(images, channels, height, width, type_.panel.rows, type_.panel.stride, type_.panel.pitch)
 
@@ -50,7 +64,7 @@ class Planes:
     @property
     def panels(self) -> int:
         """Panels of one image."""
-        return -(-self.height // self.rows)
+        return 1 if self.height == self.rows else (self.height + (self.rows - 1)) // self.rows
 
     @property
     def panel_size(self) -> int:
@@ -68,6 +82,8 @@ class Planes:
 
     def fixed_row(self, row: int) -> int:
         """Where an image row starts in channel 0 of image 0."""
+        if is_symbolic(self.rows):
+            return row * self.width
         return row // self.rows * self.panel_size + row % self.rows * self.width
 
     def row(self, base: Index, step: int, row: int) -> Index:

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import FloatAttr, IntegerAttr
 from xdsl.ir import Operation
 
 from sparsec.targets import vector_math
-from sparsec.targets.builder import Builder, Operand, Value, elements
+from sparsec.targets.builder import Builder, Value, elements
 
 Scalar = Value | int | float
 

@@ -1,15 +1,38 @@
 """Kernels over sizes that only the run knows: each compiled once, run at many sizes, on every ISA."""
 
+import numpy as np
 from kernel_runner import every_isa
-from sized_runner import Sized, check_sized
+from sized_runner import Sized, at, check_sized
 from xdsl.dialects import arith
 from xdsl.ir import Block, Region
 
-from sparsec.ir import CumsumOp, MapOp, NormOp, Panel, ReduceOp, SoftmaxOp, YieldOp, type_of
+from sparsec.ir import (
+    ConcatOp,
+    CumsumOp,
+    ExpandOp,
+    GatherOp,
+    MapOp,
+    NormOp,
+    PadOp,
+    Panel,
+    PanelAttr,
+    ReduceOp,
+    RelayoutOp,
+    ReshapeOp,
+    ScatterOp,
+    SliceOp,
+    SoftmaxOp,
+    TransposeOp,
+    YieldOp,
+    type_of,
+)
 from sparsec.ir.dims import symbol
 from sparsec.targets.kernels import map as maps
+from sparsec.targets.kernels import movement
+from sparsec.targets.kernels.indexing import gather, scatter
 from sparsec.targets.kernels.reductions import cumsum, norm, reduce, softmax
 
+RANDOM = np.random.default_rng(7)
 B, S = symbol("b"), symbol("s")
 SIZES = [{"b": b, "s": s} for b, s in [(1, 1), (1, 2), (3, 5), (2, 16), (1, 37), (2, 64), (1, 128), (3, 43), (5, 101)]]
 TOKENS = Panel(128, 128)
@@ -96,3 +119,87 @@ def test_running_sums(isa):
         for shape, axis in shapes
     ]
     check_sized(cumsum.lower, cases, isa, SIZES)
+
+
+def moving(build, *shapes, **options):
+    return Sized(build, list(shapes), **options)
+
+
+@every_isa
+def test_transposes(isa):
+    cases = [
+        moving(lambda env, x, p=perm: TransposeOp(x, p), shape)
+        for shape, perm in [
+            ((B, S, 40), (0, 2, 1)),
+            ((B * S, 40), (1, 0)),
+            ((B, S, 3, 8), (0, 2, 1, 3)),
+            ((B, 3, S, 8), (0, 1, 3, 2)),
+            ((S, B), (1, 0)),
+        ]
+    ]
+    check_sized(movement.lower, cases, isa, SIZES)
+
+
+@every_isa
+def test_slices_and_concatenations(isa):
+    cases = [
+        moving(lambda env, x: SliceOp(x, (0, 0, 0), (1, 1, 1), (at(B, env), 1, 24)), (B, S, 24)),
+        moving(lambda env, x: SliceOp(x, (0, 0, 3), (1, 1, 2), (at(B, env), at(S, env), 5)), (B, S, 24)),
+        moving(lambda env, x, y: ConcatOp([x, y], 1), (B, S, 24), (B, 3, 24)),
+        moving(lambda env, x, y: ConcatOp([x, y], 2), (B, S, 24), (B, S, 5)),
+        moving(lambda env, x, y: ConcatOp([x, y], 1), (B, S), (B, 2 * S)),
+        moving(lambda env, x: ExpandOp(x, (at(B, env), 3, at(S, env), at(S, env))), (B, 1, 1, S)),
+        moving(lambda env, x: ExpandOp(x, (at(B, env), at(S, env), 20)), (1, 1, 20)),
+        moving(lambda env, x: ReshapeOp(x, (at(B * S, env), 24)), (B, S, 24)),
+        moving(lambda env, x: PadOp(x, (0, 1, 0), (0, 2, 0), "constant", 0.5), (B, S, 7)),
+        moving(lambda env, x: PadOp(x, (0, 1), (0, 2), "constant", 0.5), (B, S)),
+    ]
+    check_sized(movement.lower, cases, isa, SIZES)
+
+
+@every_isa
+def test_into_and_out_of_panels_of_tokens(isa):
+    panels, tokens = PanelAttr(TOKENS), (1, 40, B * S, 1)
+    cases = [
+        Sized(lambda env, x: RelayoutOp(x, panels), [tokens], TOKENS, plain=[0]),
+        Sized(lambda env, x: RelayoutOp(x, None), [tokens], TOKENS, plain_result=True),
+        Sized(lambda env, x, y: ConcatOp([x, y], 1), [tokens, (1, 8, B * S, 1)], TOKENS),
+        Sized(lambda env, x: SliceOp(x, (0, 8, 0, 0), (1, 1, 1, 1), (1, 16, at(B * S, env), 1)), [tokens], TOKENS),
+    ]
+    check_sized(movement.lower, cases, isa, SIZES)
+
+
+def places(most):
+    return lambda *shape: RANDOM.integers(-most, most, shape)
+
+
+@every_isa
+def test_gathers(isa):
+    cases = [
+        Sized(lambda env, x, i: GatherOp(x, i, "take", axis=0), [(50, 24), (B, S)], makes={1: places(50)}),
+        Sized(lambda env, x, i: GatherOp(x, i, "take", axis=1), [(B, S, 24), (3,)], makes={1: places(1)}),
+        Sized(lambda env, x, i: GatherOp(x, i, "take", axis=1), [(B, 9, S), (2,)], makes={1: places(9)}),
+        Sized(lambda env, x, i: GatherOp(x, i, "take", axis=1), [(B, S), (1,)], makes={1: places(1)}),
+        Sized(lambda env, x, i: GatherOp(x, i, "elements", axis=1), [(B, 11), (B, S)], makes={1: places(11)}),
+        Sized(lambda env, x, i: GatherOp(x, i, "nd"), [(7, S), (B, 1)], makes={1: places(7)}),
+    ]
+    check_sized(gather.lower, cases, isa, SIZES)
+
+
+@every_isa
+def test_scatters(isa):
+    cases = [
+        Sized(
+            lambda env, x, i, u: ScatterOp(x, i, u, "elements", axis=1, reduction="add"),
+            [(B, 11), (B, S), (B, S)],
+            makes={1: places(11)},
+            rtol=1e-4,
+            atol=1e-5,
+        ),
+        Sized(
+            lambda env, x, i, u: ScatterOp(x, i, u, "nd", reduction="add"),
+            [(7, S), (B, 1), (B, S)],
+            makes={1: places(7)},
+        ),
+    ]
+    check_sized(scatter.lower, cases, isa, SIZES)

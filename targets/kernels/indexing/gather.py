@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from xdsl.ir import Operation
 
 from sparsec.ir import GatherOp, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.indexing.indexed import Places
+from sparsec.targets.kernels.indexing.indexed import Places, like, run_name
 from sparsec.targets.kernels.movement.boxes import Cuts, Range, walk
 from sparsec.targets.kernels.movement.copy import CHUNK
 from sparsec.targets.kernels.movement.movers import cover
-from sparsec.targets.kernels.space import dot
+from sparsec.targets.kernels.space import dot, guess
 from sparsec.weights import WeightStore
 
 LANES = 16  # of the widest vector of indices
@@ -52,17 +53,17 @@ class Gather(Kernel):
 
     @property
     def name(self) -> str:
-        return f"gather_{self.kind}_b{8 * self.size}_{self.places.index}_r{self.places.run}"
+        return f"gather_{self.kind}_b{8 * self.size}_{self.places.index}_r{run_name(self.places)}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self._cuts.chunks
 
     @property
     def _cuts(self) -> Cuts:
         places = self.places
         least = (LANES,) if places.run == 1 and places.loops else ()
-        return Cuts.of(places.loops, max(1, CHUNK // (self.size * places.run)), least)
+        return Cuts.of(places.loops, max(1, CHUNK // (self.size * guess(places.run))), least)
 
     def emit(self, b: Builder) -> None:
         element = f"i{8 * self.size}"
@@ -96,8 +97,8 @@ class Gather(Kernel):
                 for spot in spots:
                     index = b.vload(indices, start + spot * places.steps[-1], lanes=lanes)
                     offsets = places.lookups[0].offset(b, index)
-                    if places.strides[-1]:
-                        offsets = offsets + b.iota(offsets.element, lanes) * places.strides[-1]
+                    if (step := places.strides[-1]) != 0:
+                        offsets = offsets + b.iota(offsets.element, lanes) * like(b, step, offsets.element)
                     b.vstore(b.gather(x + (spot * places.strides[-1] + place), offsets), y, target + spot)
 
             cover(b, places.loops[-1], ranges[-1], b.isa.lanes, move)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 
 from sparsec.ir import GatherOp, ScatterOp, TensorType, type_of
-from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.ir.dims import Dim, fixed
+from sparsec.targets.builder import Builder, Index, Operand, Ref, Value
 from sparsec.targets.kernels.space import Strides, dot, row_major
 
 
@@ -15,8 +16,8 @@ from sparsec.targets.kernels.space import Strides, dot, row_major
 class Lookup:
     """An index into an axis of `extent` elements, `stride` apart."""
 
-    extent: int
-    stride: int
+    extent: Dim
+    stride: Dim
 
     def offset(self, b: Builder, index: Value) -> Value:
         """Where an index (scalar or vector, i32 or i64) points; negative ones count from the end.
@@ -24,10 +25,16 @@ class Lookup:
         Indices outside the axis are wrong in ONNX; here they mean its first or last element, so that no memory
         outside the tensor is touched.
         """
-        index = b.select(index < 0, index + self.extent, index)
-        inside = b.min(b.max(index, 0), self.extent - 1)
-        wide = "i32" if self.extent * self.stride < 1 << 31 else "i64"
-        return b.mul(b.convert(inside, wide), self.stride)
+        extent, size = self.extent, self.extent * self.stride
+        index = b.select(index < 0, index + like(b, extent, index.element), index)
+        inside = b.min(b.max(index, 0), like(b, extent - 1, index.element))
+        wide = "i32" if isinstance(size, int) and size < 1 << 31 else "i64"
+        return b.mul(b.convert(inside, wide), like(b, self.stride, wide))
+
+
+def like(b: Builder, size: Dim, element: str) -> Operand:
+    """A size as an operand of values of type `element`."""
+    return size if isinstance(size, int) else b.convert(size, element)
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,11 @@ class Places:
     type is `index`. The other side of the move is dense, in the order of the loops.
     """
 
-    loops: tuple[int, ...]
+    loops: tuple[Dim, ...]
     strides: Strides
     steps: Strides
     lookups: tuple[Lookup, ...]
-    run: int
+    run: Dim
     index: str
 
     @classmethod
@@ -59,7 +66,7 @@ class Places:
         raise ValueError(f"no kind of indices called {op.kind.data!r}")
 
     @property
-    def count(self) -> int:
+    def count(self) -> Dim:
         """Elements that are moved."""
         return prod(self.loops) * self.run
 
@@ -76,24 +83,30 @@ class Places:
         return dot(at, row_major((*self.loops, self.run))[:-1])
 
 
+def run_name(places: Places) -> str:
+    """How long runs are, in names of kernels."""
+    return str(places.run) if isinstance(places.run, int) else "s"
+
+
 def _take(x: TensorType, indices: TensorType, axis: int) -> Places:
-    shape = [int(dim) for dim in x.physical_shape]  # pyright: ignore[reportArgumentType]
+    shape = x.physical_shape
     axis += x.panel is not None  # channels come after the panels of an image
     run, extent = prod(shape[axis + 1 :]), shape[axis]
-    loops = prod(shape[:axis]), prod(indices.static_shape)
+    loops = prod(shape[:axis]), prod(indices.shape)
     return Places(loops, (extent * run, 0), (0, 1), (Lookup(extent, run),), run, str(indices.element))
 
 
 def _elements(x: TensorType, indices: TensorType, axis: int) -> Places:
-    strides, shape = row_major(x.static_shape), indices.static_shape
+    strides, shape = row_major(x.shape), indices.shape
     kept = tuple(0 if i == axis else stride for i, stride in enumerate(strides))
-    lookup = Lookup(x.static_shape[axis], strides[axis])
+    lookup = Lookup(x.shape[axis], strides[axis])
     return Places(shape, kept, row_major(shape), (lookup,), 1, str(indices.element))
 
 
 def _nd(x: TensorType, indices: TensorType, batch: int) -> Places:
-    shape, strides = x.static_shape, row_major(x.static_shape)
-    *loops, depth = indices.static_shape
+    shape, strides = x.shape, row_major(x.shape)
+    *loops, last = indices.shape
+    depth = fixed(last)
     kept = tuple(stride if i < batch else 0 for i, stride in enumerate(strides[: len(loops)]))
     kept += (0,) * (len(loops) - len(kept))
     lookups = tuple(Lookup(*pair) for pair in zip(shape[batch : batch + depth], strides[batch:], strict=False))

@@ -12,14 +12,16 @@ from math import prod
 from xdsl.ir import Operation
 
 from sparsec.ir import ScatterOp, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.indexing.indexed import Places
+from sparsec.targets.kernels.indexing.indexed import Places, run_name
 from sparsec.targets.kernels.movement.boxes import Cut, Range, walk
 from sparsec.targets.kernels.movement.copy import CHUNK
 from sparsec.targets.kernels.movement.movers import cover
 from sparsec.targets.kernels.region import element
+from sparsec.targets.kernels.space import guess
 from sparsec.weights import WeightStore
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -40,10 +42,10 @@ def takes_panels(op: Operation) -> bool:
 def lower(op: ScatterOp, weights: WeightStore) -> list[Call]:
     """One call: tensor, indices, updates, result. None for a tensor without elements."""
     x = type_of(op.input)
-    size = prod(x.static_shape)
-    if not size:
+    size = prod(x.shape)
+    if size == 0:
         return []
-    slices = x.static_shape[0] if op.kind.data == "elements" and op.axis.value.data > 0 else 1
+    slices = x.shape[0] if op.kind.data == "elements" and op.axis.value.data > 0 else 1
     kernel = Scatter(op.kind.data, element(x.element), op.reduction.data, size, slices, Places.of(op))
     return [Call(kernel, (op.input, op.indices, op.updates, op.result), (3,))]
 
@@ -55,22 +57,22 @@ class Scatter(Kernel):
     kind: str
     element: str
     reduction: str
-    count: int
-    slices: int
+    count: Dim
+    slices: Dim
     places: Places
 
     @property
     def name(self) -> str:
-        return f"scatter_{self.kind}_{self.reduction}_{self.element}_{self.places.index}_r{self.places.run}"
+        return f"scatter_{self.kind}_{self.reduction}_{self.element}_{self.places.index}_r{run_name(self.places)}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self._cut.pieces
 
     @property
     def _cut(self) -> Cut:
         """How the slices are dealt out."""
-        slice_bytes = self.count // self.slices * elements.size(self.element)
+        slice_bytes = guess(self.count // self.slices) * elements.size(self.element)
         return Cut(self.slices, max(1, CHUNK // slice_bytes))
 
     def emit(self, b: Builder) -> None:
@@ -81,7 +83,7 @@ class Scatter(Kernel):
         ):
             slices = self._cut.range(b, chunk)
             self._emit_copy(b, x, y, slices)
-            if self.places.count:
+            if self.places.count != 0:
                 self._emit_updates(b, indices, updates, y, slices)
 
     def _emit_copy(self, b: Builder, x: Ref, y: Ref, slices: Range) -> None:
@@ -91,9 +93,9 @@ class Scatter(Kernel):
 
     def _emit_updates(self, b: Builder, indices: Ref, updates: Ref, y: Ref, slices: Range) -> None:
         ranges: list[Range] = [(0, size) for size in self.places.loops]
-        if self.slices > 1:  # updates may reach fewer slices than there are
+        if self.slices != 1:  # updates may reach fewer slices than there are
             limit = self.places.loops[0]
-            ranges[0] = tuple(min(x, limit) if isinstance(x, int) else b.min(x, b.constant(limit)) for x in slices)  # type: ignore[assignment]
+            ranges[0] = _at_most(b, slices[0], limit), _at_most(b, slices[1], limit)
         with walk(b, ranges) as at:
             source, target = updates + self.places.dense(at), y + self.places.tensor(b, indices, at)
             self._emit_row(b, source, target)
@@ -101,7 +103,7 @@ class Scatter(Kernel):
     def _emit_row(self, b: Builder, source: Ref, target: Ref) -> None:
         run, combine = self.places.run, _combine(b, self.reduction)
         lanes = b.isa.lanes * 4 // elements.size(self.element)
-        whole = run // lanes * lanes
+        whole = run // lanes * lanes if isinstance(run, int) else 0
 
         def move(places: Sequence[Index], lanes: int) -> None:
             for place in places:
@@ -110,9 +112,15 @@ class Scatter(Kernel):
 
         if whole:
             cover(b, whole, (0, whole), lanes, move)
-        if whole < run:  # element by element: a row that overlapped its neighbour would add to it twice
+        if whole != run:  # element by element: a row that overlapped its neighbour would add to it twice
             with b.loop(whole, run) as at:
                 b.store(combine(b.load(target, at), b.load(source, at)), target, at)
+
+
+def _at_most(b: Builder, place: Index, limit: Dim) -> Index:
+    if isinstance(place, int) and isinstance(limit, int):
+        return min(place, limit)
+    return b.min(b.as_index(place), b.as_index(limit))
 
 
 def _combine(b: Builder, reduction: str) -> Callable[[Value, Value], Value]:

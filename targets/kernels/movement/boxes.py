@@ -7,8 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
+from sparsec.ir.dims import Dim, Sym, ceildiv, evaluate, symbols
 from sparsec.targets.builder import Builder, Index, Value
-from sparsec.targets.kernels.space import unravel
+from sparsec.targets.kernels.space import guess, unravel
+
+LARGE = 1 << 20  # what symbols count for where strides are compared
 
 Range = tuple[Index, Index]
 
@@ -17,9 +20,14 @@ Range = tuple[Index, Index]
 class Axis:
     """One loop: `size` elements, and the steps from one to the next in source and target. The target's is positive."""
 
-    size: int
-    source: int
-    target: int
+    size: Dim
+    source: Dim
+    target: Dim
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the source goes to higher places, or stays."""
+        return magnitude(self.source) >= 0
 
     def follows(self, inner: Axis) -> bool:
         """Whether this loop goes on where `inner` ends."""
@@ -34,15 +42,15 @@ class Box:
     """
 
     axes: tuple[Axis, ...]
-    source_start: int = 0
-    target_start: int = 0
+    source_start: Dim = 0
+    target_start: Dim = 0
     argument: int | None = 0
     value: int = 0
 
     @classmethod
     def of(
-        cls, sizes: Sequence[int], source: Sequence[int], target: Sequence[int], source_start: int = 0,
-        target_start: int = 0, argument: int | None = 0, value: int = 0,
+        cls, sizes: Sequence[Dim], source: Sequence[Dim], target: Sequence[Dim], source_start: Dim = 0,
+        target_start: Dim = 0, argument: int | None = 0, value: int = 0,
     ) -> Box:  # fmt: skip
         """A box from sizes and strides in as few loops as can be, ordered by the target's strides.
 
@@ -51,7 +59,7 @@ class Box:
         if argument is None:
             source, source_start = [0] * len(sizes), 0
         axes = [Axis(*axis) for axis in zip(sizes, source, target, strict=True) if axis[0] != 1]
-        axes.sort(key=lambda axis: axis.target, reverse=True)
+        axes.sort(key=lambda axis: magnitude(axis.target), reverse=True)
         merged: list[Axis] = []
         for axis in axes:
             if merged and merged[-1].follows(axis):
@@ -62,25 +70,33 @@ class Box:
                 merged.remove(axis)
                 merged.insert(-1, axis)
         # Loops that go backwards count from their far end: offsets that a kernel computes are never negative.
-        source_start += sum((axis.size - 1) * axis.source for axis in merged if axis.source < 0)
+        source_start += sum((axis.size - 1) * axis.source for axis in merged if not axis.forwards)
         return cls(tuple(merged), source_start, target_start, argument, value)
 
     @property
-    def count(self) -> int:
+    def count(self) -> Dim:
         """Elements of the box."""
         return prod(axis.size for axis in self.axes)
 
 
+def magnitude(stride: Dim) -> int:
+    """A stride, or a number that compares with others as a symbolic one does where symbols are large."""
+    return int(evaluate(stride, dict.fromkeys(symbols(stride), LARGE)))  # pyright: ignore[reportArgumentType]
+
+
 @dataclass(frozen=True)
 class Cut:
-    """A loop dealt out in `block`s; the last one takes the rest, so that none is shorter than `block` or the loop."""
+    """A loop dealt out in `block`s; the last one takes the rest, so that none is shorter than `block` or the loop.
 
-    size: int
+    Of a symbolic size the last block is what is left, and may be short.
+    """
+
+    size: Dim
     block: int
 
     @property
-    def pieces(self) -> int:
-        return max(1, self.size // self.block)
+    def pieces(self) -> Dim:
+        return ceildiv(self.size, self.block) if isinstance(self.size, Sym) else max(1, self.size // self.block)
 
     def range(self, b: Builder, index: Index) -> Range:
         """The part of the loop that a piece covers."""
@@ -88,6 +104,8 @@ class Cut:
             return 0, self.size
         start = index * self.block
         stop = start + self.block
+        if isinstance(self.size, Sym):
+            return start, b.min(b.as_index(stop), self.size)
         if self.pieces * self.block == self.size or not isinstance(index, Value):
             return start, stop
         return start, b.select(index == self.pieces - 1, b.constant(self.size), stop)
@@ -100,19 +118,19 @@ class Cuts:
     cuts: tuple[Cut, ...]
 
     @classmethod
-    def of(cls, sizes: Sequence[int], elements: int, blocks: Sequence[int] = ()) -> Cuts:
+    def of(cls, sizes: Sequence[Dim], elements: int, blocks: Sequence[int] = ()) -> Cuts:
         """Chunks of about `elements` elements; `blocks` are the least blocks of the innermost loops."""
         least = [*[1] * (len(sizes) - len(blocks)), *blocks]
         cuts: list[Cut] = []
-        room = max(1, elements // prod(min(size, block) for size, block in zip(sizes, least, strict=True)))
+        room = max(1, elements // prod(min(guess(size), block) for size, block in zip(sizes, least, strict=True)))
         for size, block in reversed(list(zip(sizes, least, strict=True))):
-            factor = max(1, min(room, -(-size // block)))
+            factor = max(1, min(room, -(-guess(size) // block)))
             cuts.append(Cut(size, block * factor))
             room //= factor
         return cls(tuple(reversed(cuts)))
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return prod(cut.pieces for cut in self.cuts)
 
     def ranges(self, b: Builder, chunk: Index) -> list[Range]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.movement.boxes import Box, Cuts
 from sparsec.targets.kernels.movement.movers import PATTERNS, REPEATS, UNROLL, Mover
+from sparsec.targets.kernels.space import guess
 
 CHUNK = 1 << 16  # bytes that a chunk writes, about: 2 µs at L2's speed
 TILE = 64  # least rows and columns of a block that is transposed: whole cache lines on both sides
@@ -33,16 +35,16 @@ class Copy(Kernel):
         return f"{self.title}_b{8 * self.size}_{'_'.join(patterns)}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return sum(self._cuts(box).chunks for box in self.boxes)
 
     def emit(self, b: Builder) -> None:
         element = f"i{8 * self.size}"
         with b.function(self.symbol, [element] * (self.sources + 1)) as ((*sources, target), _, begin, end):
-            first = 0
+            first: Dim = 0
             for box in self.boxes:
                 cuts = self._cuts(box)
-                start, stop = b.max(begin, b.constant(first)), b.min(end, b.constant(first + cuts.chunks))
+                start, stop = b.max(begin, b.as_index(first)), b.min(end, b.as_index(first + cuts.chunks))
                 source = None if box.argument is None else sources[box.argument] + box.source_start
                 with b.loop(start, stop) as chunk:
                     ranges = cuts.ranges(b, chunk - first)
@@ -64,9 +66,10 @@ def _pattern(box: Box, size: int) -> str:
     inner, group = box.axes[-1], 16 // size
     if inner.source in (-1, 0, 1):
         around = box.axes[-2] if len(box.axes) > 1 else None
-        if inner.source == 0 and around and around.source == 1 and around.target == inner.size <= REPEATS:
+        short = isinstance(inner.size, int) and inner.size <= REPEATS
+        if inner.source == 0 and around and around.source == 1 and around.target == inner.size and short:
             return "repeats"
-        return ("back", "fill", "rows")[inner.source + 1]
-    if len(box.axes) > 1 and box.axes[-2].source == 1 and min(inner.size, box.axes[-2].size) >= group > 1:
+        return {-1: "back", 0: "fill", 1: "rows"}[inner.source]  # pyright: ignore[reportArgumentType]
+    if len(box.axes) > 1 and box.axes[-2].source == 1 and min(map(guess, (inner.size, box.axes[-2].size))) >= group > 1:
         return "tiles"
     return "steps"

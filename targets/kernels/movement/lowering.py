@@ -20,12 +20,13 @@ from sparsec.ir import (
     TransposeOp,
     type_of,
 )
+from sparsec.ir.dims import Dim, Sym, fixed, is_symbolic
 from sparsec.ir.ops import INSIDE, inputs_inside, values
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.movement.boxes import Box
 from sparsec.targets.kernels.movement.copy import Copy
 from sparsec.targets.kernels.planes import Planes
-from sparsec.targets.kernels.space import broadcast_strides, row_major
+from sparsec.targets.kernels.space import Strides, broadcast_strides, row_major
 from sparsec.weights import WeightStore
 
 MOVEMENTS = (ConcatOp, ExpandOp, PadOp, RelayoutOp, ReshapeOp, SliceOp, TransposeOp)
@@ -70,17 +71,18 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
 
 def _relayout(op: RelayoutOp) -> list[Box]:
     """The rows that lie in one panel on both sides move as one run of pixels."""
-    source, target = Planes.of(type_of(op.input)), Planes.of(type_of(op.result))
-    if source.panels > 1 and target.panels > 1:
+    source, target = Planes.sized(type_of(op.input)), Planes.sized(type_of(op.result))
+    if source.panels != 1 and target.panels != 1:
         return [_rows(source, target, start, stop) for start, stop in _segments(source, target)]
-    rows = min(source.rows, target.rows)
+    rows = min(planes.rows for planes in (source, target) if not is_symbolic(planes.rows))
     whole, height = source.height // rows, source.height
     box = _rows(source, target, 0, rows, whole)
-    return [box, _rows(source, target, whole * rows, height)] if height % rows else [box]
+    return [box] if height % rows == 0 else [box, _rows(source, target, whole * rows, height)]
 
 
 def _segments(source: Planes, target: Planes) -> list[tuple[int, int]]:
     """Row ranges without a panel's edge inside."""
+    fixed(source.height)
     edges = {*range(0, source.height, source.rows), *range(0, target.height, target.rows), source.height}
     return list(pairwise(sorted(edges)))
 
@@ -89,14 +91,14 @@ def _rows(source: Planes, target: Planes, start: int, stop: int, repeats: int = 
     """All images and channels of rows [start, stop), and of the same number of rows behind them, `repeats` times."""
     sizes = source.images, repeats, source.channels, (stop - start) * source.width
     strides = [
-        (planes.image_size, planes.fixed_row(stop) if repeats > 1 else 0, planes.stride, 1)
+        (planes.image_size, 0 if repeats == 1 else planes.fixed_row(stop), planes.stride, 1)
         for planes in (source, target)
     ]
     return Box.of(sizes, strides[0], strides[1], source.fixed_row(start), target.fixed_row(start))
 
 
 def _transpose(op: TransposeOp) -> list[Box]:
-    strides, result = row_major(type_of(op.input).static_shape), type_of(op.result).static_shape
+    strides, result = row_major(type_of(op.input).shape), type_of(op.result).shape
     return [Box.of(result, [strides[axis] for axis in values(op.perm)], row_major(result))]
 
 
@@ -107,17 +109,18 @@ def _slice(op: SliceOp) -> list[Box]:
     strides = _strides(type_of(op.input))
     start = sum(first * stride for first, stride in zip(starts, strides, strict=True))
     moved = [step * stride for step, stride in zip(steps, strides, strict=True)]
-    return [Box.of(_physical(type_of(op.result)), moved, _strides(type_of(op.result)), start)]
+    return [Box.of(type_of(op.result).physical_shape, moved, _strides(type_of(op.result)), start)]
 
 
 def _concat(op: ConcatOp) -> list[Box]:
     axis = op.axis.value.data
     result = type_of(op.result)
     axis = 2 if result.panel is not None and axis == 1 else axis
-    strides, place, boxes = _strides(result), 0, []
+    strides, boxes = _strides(result), []
+    place: Dim = 0
     inside = inputs_inside(op)
     for index, value in enumerate(op.inputs):
-        shape = _physical(type_of(value))
+        shape = type_of(value).physical_shape
         if index not in inside:
             boxes.append(Box.of(shape, _strides(type_of(value)), strides, 0, place * strides[axis], index))
         place += shape[axis]
@@ -125,19 +128,19 @@ def _concat(op: ConcatOp) -> list[Box]:
 
 
 def _expand(op: ExpandOp) -> list[Box]:
-    result = type_of(op.result).static_shape
-    return [Box.of(result, broadcast_strides(type_of(op.input).static_shape, result), row_major(result))]
+    result = type_of(op.result).shape
+    return [Box.of(result, broadcast_strides(type_of(op.input).shape, result), row_major(result))]
 
 
 def _reshape(op: ReshapeOp) -> list[Box]:
-    shape = type_of(op.result).static_shape
+    shape = type_of(op.result).shape
     return [Box.of(shape, row_major(shape), row_major(shape))]
 
 
 def _pad(op: PadOp) -> list[Box]:
     """One box for each combination of the axes' parts: before, inside, behind."""
     x = type_of(op.input)
-    source, target = (_physical(type_of(value)) for value in (op.input, op.result))
+    source, target = (type_of(value).physical_shape for value in (op.input, op.result))
     low, high = (_physical_axes(x, values(sizes), 0) for sizes in (op.low, op.high))
     parts = [_pad_parts(*axis, op.mode.data) for axis in zip(source, low, high, strict=True)]
     value = int(np.array(op.value.value.data).astype(x.dtype).view(f"i{x.dtype.itemsize}"))
@@ -157,14 +160,18 @@ def _pad(op: PadOp) -> list[Box]:
 class Part:
     """`size` places of an axis from `start` on show source elements `first`, first + step, …; None: the pad value."""
 
-    start: int
-    size: int
+    start: Dim
+    size: Dim
     first: int | None
     step: int
 
 
-def _pad_parts(size: int, low: int, high: int, mode: str) -> list[Part]:
+def _pad_parts(size: Dim, low: int, high: int, mode: str) -> list[Part]:
     """A padded axis as parts along which the source moves evenly."""
+    if isinstance(size, Sym) and (mode == "constant" or not (low or high)):
+        around = Part(0, low, None, 0), Part(low, size, 0, 1), Part(low + size, high, None, 0)
+        return [part for part in around if part.size != 0]
+    size = fixed(size)
     places = np.arange(-low, size + high)
     inside = (places >= 0) & (places < size)
     match mode:
@@ -197,17 +204,12 @@ def _even_parts(shown: np.ndarray, start: int, stop: int) -> list[Part]:
     return parts
 
 
-def _physical(type_: TensorType) -> tuple[int, ...]:
-    """The shape in memory: [N, T, C, P] in panels."""
-    return tuple(int(dim) for dim in type_.physical_shape)  # pyright: ignore[reportArgumentType]
-
-
-def _strides(type_: TensorType) -> tuple[int, ...]:
+def _strides(type_: TensorType) -> Strides:
     """Strides of the axes in memory."""
-    strides = row_major(_physical(type_))
+    strides = row_major(type_.physical_shape)
     if type_.panel is None or not type_.panel.pitch:
         return strides
-    return (type_.panel.pitch * _physical(type_)[1], type_.panel.pitch, *strides[2:])
+    return (type_.panel.pitch * type_.physical_shape[1], type_.panel.pitch, *strides[2:])
 
 
 def _physical_axes(type_: TensorType, logical: Sequence[int], rest: int) -> tuple[int, ...]:

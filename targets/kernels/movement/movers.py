@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 
+from sparsec.ir.dims import Dim, fixed
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.movement.boxes import Axis, Box, Range, walk
 from sparsec.targets.kernels.space import dot
@@ -39,20 +40,21 @@ class Mover:
 
     def place(self, axis: Axis, index: Index, last: int = 0) -> Index:
         """Where the source stands at an index of a loop; with `last`, the lowest place up to that of index + `last`."""
-        if axis.source >= 0:
+        if axis.forwards:
             return index * axis.source
-        index = (
-            self.b.constant(axis.size - 1 - last) - index if isinstance(index, Value) else axis.size - 1 - last - index
-        )
-        return index * -axis.source
+        return (axis.size - 1 - last - index) * -axis.source
 
 
-def cover(b: Builder, size: int, span: Range, lanes: int, move: Move) -> None:
+def cover(b: Builder, size: Dim, span: Range, lanes: int, move: Move) -> None:
     """Calls `move(places, lanes)` until [start, stop) of a loop of `size` is covered; tails overlap their neighbour.
 
-    A range is either the whole loop or at least `lanes` long.
+    A range is either the whole loop or at least `lanes` long. Where only the run knows, tails are ever shorter vectors.
     """
     start, stop = span
+    if not isinstance(size, int):
+        _loop(b, span, lanes, move)
+        _halves(b, span, lanes, move)
+        return
     while lanes > size:
         lanes //= 2
     if isinstance(stop, int) and isinstance(start, int) and stop - start <= WRITTEN_OUT * lanes:
@@ -72,6 +74,17 @@ def _loop(b: Builder, span: Range, lanes: int, move: Move) -> None:
         move([at + lane * lanes for lane in range(UNROLL)], lanes)
     with b.loop(bulk, stop - (lanes - 1), lanes) as at:
         move([at], lanes)
+
+
+def _halves(b: Builder, span: Range, lanes: int, move: Move) -> None:
+    """What vectors of `lanes` leave of a range."""
+    start, stop = span
+    rest = (b.as_index(stop) - start) % lanes
+    first = b.as_index(stop) - rest
+    while lanes > 1:
+        lanes //= 2
+        with b.if_((rest & lanes) != 0):
+            move([rest // (2 * lanes) * (2 * lanes) + first], lanes)
 
 
 def rows(m: Mover, ranges: Sequence[Range]) -> None:
@@ -115,21 +128,21 @@ def back(m: Mover, ranges: Sequence[Range]) -> None:
 def steps(m: Mover, ranges: Sequence[Range]) -> None:
     """Elements some steps apart in the source."""
     axis = m.box.axes[-1]
-    order = slice(None, None, 1 if axis.source > 0 else -1)
+    order, step = (1, axis.source) if axis.forwards else (-1, -axis.source)
     with m.loops(ranges, 1) as (source, target):
 
         def move(places: Sequence[Index], lanes: int) -> None:
             for at in places:
                 low = m.place(axis, at, lanes - 1) + source
-                vector = m.b.vload_strided(m.source, low, abs(axis.source), lanes=lanes)
-                m.b.vstore(m.b.permute(vector, range(lanes)[order]), m.target, target + at)
+                vector = m.b.vload_strided(m.source, low, step, lanes=lanes)
+                m.b.vstore(m.b.permute(vector, range(lanes)[::order]), m.target, target + at)
 
         cover(m.b, axis.size, ranges[-1], min(m.lanes, SCALARS), move)
 
 
 def repeats(m: Mover, ranges: Sequence[Range]) -> None:
     """Contiguous elements, each written a few times."""
-    axis, count = m.box.axes[-2], m.box.axes[-1].size
+    axis, count = m.box.axes[-2], fixed(m.box.axes[-1].size)
     with m.loops(ranges, 2) as (source, target):
 
         def move(places: Sequence[Index], lanes: int) -> None:
@@ -147,12 +160,27 @@ def tiles(m: Mover, ranges: Sequence[Range]) -> None:
 
     Tiles that share a cache line of the target are written together: else AVX2 took twice as long on 512 × 512.
     """
-    b, size = m.b, elements.size(m.element)
+    size = elements.size(m.element)
     across, along = m.box.axes[-2:]
     group, width = 16 // size, 64 // size
-    while width > along.size:
-        width //= 2
-    order = range(width) if along.source > 0 else range(width)[::-1]
+    if isinstance(along.size, int):
+        while width > along.size:
+            width //= 2
+    if isinstance(along.size, int) and isinstance(across.size, int):
+        _tiles(m, ranges, group, width)
+        return
+    fits = (m.b.as_index(along.size) >= width) & (m.b.as_index(across.size) >= group)
+    with m.b.if_(fits) as branch:
+        _tiles(m, ranges, group, width)
+    with branch.else_():
+        single(m, ranges)
+
+
+def _tiles(m: Mover, ranges: Sequence[Range], group: int, width: int) -> None:
+    """Tiles of `group` elements of `width` lines."""
+    b, (across, along) = m.b, m.box.axes[-2:]
+    order = range(width) if along.forwards else range(width)[::-1]
+    step = along.source if along.forwards else -along.source
     lanes = min(width, m.lanes)
     with (
         m.loops(ranges, 2) as (source, target),
@@ -161,7 +189,7 @@ def tiles(m: Mover, ranges: Sequence[Range]) -> None:
     ):
         place = m.place(along, i, width - 1) + source + j
         for part in range(0, width, lanes):
-            offsets = [place + line * abs(along.source) for line in order[part : part + lanes]]
+            offsets = [place + line * step for line in order[part : part + lanes]]
             lines = [b.vload(m.source, offset, lanes=group) for offset in offsets]
             columns = _transposed(b, [joined(b, lines[k::group]) for k in range(group)])
             for k, column in enumerate(columns):
@@ -177,11 +205,15 @@ def single(m: Mover, ranges: Sequence[Range]) -> None:
 
 
 @contextmanager
-def _tiled(b: Builder, size: int, span: Range, tile: int) -> Iterator[Index]:
+def _tiled(b: Builder, size: Dim, span: Range, tile: int) -> Iterator[Index]:
     """Walks a range in tiles; the last one overlaps its neighbour where they do not fit."""
     start, stop = span
     with b.loop(start, stop, tile) as at:
-        yield at if size % tile == 0 else b.min(at, stop - tile) if isinstance(at, Value) else min(at, stop - tile)
+        last = stop - tile
+        if size % tile == 0:
+            yield at
+        else:
+            yield min(at, last) if isinstance(at, int) and isinstance(last, int) else b.min(b.as_index(at), last)
 
 
 def _transposed(b: Builder, vectors: list[Value]) -> list[Value]:
