@@ -105,6 +105,8 @@ class Passed:
 
 def run_pipeline(model: Model, passes: Sequence[Pass], target: Target | None = None) -> Passed:
     """Run `passes` in order on `model`, in place. After each, dead ops and weights go, and invariants are checked."""
+    if target is not None:
+        target.ranges = model.ranges
     passed = Passed()
     done: list[str] = []
     verified: list[tuple] = []

@@ -53,6 +53,8 @@ class ChainLayers(Pass):
 
     def apply(self, model: Model, target: Target | None) -> None:
         assert target is not None, "how kernels go through images is the target's"
+        if model.ranges:
+            return
         ops = [op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReturnOp)]
         layers = [_Layer.of(op, target, model.weights) for op in ops]
         runs = [run for run in _cut(layers, target.cache, self.threads) if run.chain]

@@ -16,6 +16,7 @@ from xdsl.ir import Operation, SSAValue
 
 from sparsec.interpreter import evaluate_region
 from sparsec.ir import Contraction, ConvOp, MapOp, MatmulOp, PoolOp, ReduceOp, ReshapeOp, WeightOp, type_of
+from sparsec.ir.dims import fixed
 from sparsec.ir.ops import values
 from sparsec.model import Model
 from sparsec.passes.base import channel_vector, constant
@@ -35,7 +36,7 @@ class Group:
     def size(self) -> int:
         """How many channels the members have."""
         value, axis = next(iter(self.axes.items()))
-        return type_of(value).static_shape[axis]
+        return fixed(type_of(value).shape[axis])
 
 
 def is_depthwise(op: Operation) -> bool:
@@ -159,14 +160,16 @@ class Constants:
         """Which channels of `value` along `axis` are constant, and the values there."""
         if value in self._known and self._axes[value] == axis:
             return self._known[value]
-        size = type_of(value).static_shape[axis]
+        size = fixed(type_of(value).shape[axis])
         return np.zeros(size, bool), np.zeros(size, type_of(value).dtype)
 
     def _visit(self, op: Operation) -> Known | None:
         if not op.results or op.results[0] not in self._axes or type_of(op.results[0]).rank == 0:
             return None
         axis, result = self._axes[op.results[0]], type_of(op.results[0])
-        size = result.static_shape[axis]
+        size = result.shape[axis]
+        if not isinstance(size, int):
+            return None  # pinned, for channels are counted before the run
         if isinstance(op, Contraction) and (mixes_channels(op) or is_depthwise(op)):
             accumulated = (self._zero_outputs(op, size), np.zeros(size, result.dtype))
             operands = [accumulated, *(self._operand(extra, axis, size, result.rank) for extra in op.extras)]

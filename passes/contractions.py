@@ -9,6 +9,7 @@ from xdsl.dialects import arith
 from xdsl.ir import Block, Region, SSAValue
 
 from sparsec.ir import Contraction, ConvOp, ConvTransposeOp, MatmulOp, WeightOp, YieldOp, type_of
+from sparsec.ir.dims import fixed
 from sparsec.passes.base import channel_vector, constants, name_of
 from sparsec.passes.regions import Affine, Number, affine, compose
 from sparsec.weights import WeightStore
@@ -54,7 +55,7 @@ def outputs_axis(op: Contraction) -> int:
 
 def outputs(op: Contraction) -> int:
     """How many outputs (channels, features) the contraction has."""
-    return type_of(op.result).static_shape[outputs_axis(op)]
+    return fixed(type_of(op.result).shape[outputs_axis(op)])
 
 
 def per_output(op: Contraction, number: Number) -> np.ndarray | None:

@@ -2,13 +2,15 @@
 
     fix_dims{batch=4}:  !sp.tensor<["batch", 3, "2*s"], f32>  ⇒  !sp.tensor<[4, 3, "2*s"], f32>
 
-Without `partial`, no symbol may be left, so that all later stages see ints.
+Without `partial`, no symbol may be left but those of `model.ranges`, whose sizes only a run tells. The model must be
+right with the ends of all ranges, and no size may be below 1 anywhere between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product as combinations
 from typing import Self
 
 from xdsl.dialects.builtin import ModuleOp
@@ -18,8 +20,9 @@ from xdsl.utils.exceptions import VerifyException
 
 from sparsec.errors import UsageError
 from sparsec.interpreter.run import substitute
-from sparsec.ir import TensorType
-from sparsec.ir.dims import Dim, symbols
+from sparsec.ir import TensorType, node_name, type_of
+from sparsec.ir.dims import Dim, Sym, symbols
+from sparsec.ir.ranges import lowest_of
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.target import Target
@@ -42,15 +45,35 @@ class FixDims(Pass):
         return cls({name: int(given[0]) for name, given in sizes.items()}, "partial" in spec.parameters)
 
     def apply(self, model: Model, target: Target | None) -> None:
-        present = _symbols(model.module)
+        present = _symbols(model.module) - model.ranges.keys()
         if unknown := sorted(self.dims.keys() - present):
             known = f"it has {', '.join(sorted(present))}" if present else "all its sizes are fixed"
             raise UsageError(f"{model.name} has no dimension {', '.join(unknown)}: {known}")
         if not self.partial and (missing := sorted(present - self.dims.keys())):
             options = " ".join(f"--dim {name}=SIZE" for name in missing)
-            raise UsageError(f"{model.name} has sizes that are not fixed: give {options} (or --shape for whole inputs)")
+            raise UsageError(
+                f"{model.name} has sizes that are not fixed: give {options} (or --shape for whole inputs), or a range "
+                f"such as --dim {missing[0]}=1..8"
+            )
         if self.dims:
             _substitute(model, {**self.dims})
+        if model.ranges:
+            _check_ranges(model)
+
+
+def _check_ranges(model: Model) -> None:
+    """UsageError where a size within its range breaks the model."""
+    ops = list(model.main.body.block.ops)
+    sizes = [(op, dim) for op in ops for value in op.results for dim in type_of(value).shape if isinstance(dim, Sym)]
+    for op, dim in sizes:
+        least, at = lowest_of(dim, model.ranges)
+        if least < 1:
+            given = " and ".join(f"{name} = {size}" for name, size in at.items()) or "the lowest sizes"
+            raise UsageError(f"{node_name(op)} has an axis of {dim}, which is {least} with {given}: narrow the range")
+    names = sorted(model.ranges)
+    for ends in combinations(*(model.ranges[name] for name in names)):
+        copy = Model(model.module.clone(), model.weights, model.name)
+        _substitute(copy, dict(zip(names, ends, strict=True)))
 
 
 def _values(module: ModuleOp) -> list[SSAValue]:

@@ -32,6 +32,7 @@ from sparsec.ir import (
     identity_region,
     type_of,
 )
+from sparsec.ir.dims import fixed
 from sparsec.ir.ops import values
 from sparsec.model import Model
 from sparsec.passes.base import Pass, channel_vector, constants, like, name_of, only_user, rebuild
@@ -165,7 +166,7 @@ def _scale_and_shift(element: Attribute) -> Region:
 def _per_input(op: Contraction, number: Number) -> np.ndarray | None:
     x = type_of(op.lhs)
     axis = x.rank - 1 if isinstance(op, MatmulOp) else 1
-    return channel_vector(np.asarray(number), x.rank, axis, x.static_shape[axis])
+    return channel_vector(np.asarray(number), x.rank, axis, fixed(x.shape[axis]))
 
 
 def _reads_whole_windows(op: Contraction) -> bool:

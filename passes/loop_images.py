@@ -48,6 +48,8 @@ class LoopImages(Pass):
 
     def apply(self, model: Model, target: Target | None) -> None:
         assert target is not None, "how kernels go through images is the target's"
+        if model.ranges:
+            return
         skipped = WeightOp | ReshapeOp | ReturnOp
         ops = [op for op in model.main.body.block.ops if not isinstance(op, skipped)]
         layers = [_Layer.of(op, target, model.weights) for op in ops]

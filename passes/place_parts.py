@@ -19,6 +19,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, OpResult, SSAValue
 
 from sparsec.ir import ConcatOp, PanelAttr, ReshapeOp, SliceOp, WeightOp, type_of
+from sparsec.ir.dims import ceildiv, fixed
 from sparsec.ir.ops import INSIDE, inputs_inside, ints, values
 from sparsec.model import Model
 from sparsec.passes.base import Pass
@@ -92,7 +93,7 @@ def _in_panels(value: SSAValue) -> bool:
 
 
 def _channels(parts: Sequence[SSAValue]) -> int:
-    return sum(type_of(part).static_shape[1] for part in parts)
+    return sum(fixed(type_of(part).shape[1]) for part in parts)
 
 
 def _set_types(parts: Sequence[SSAValue], homes: Mapping[SSAValue, tuple[SSAValue, int]]) -> None:
@@ -100,11 +101,11 @@ def _set_types(parts: Sequence[SSAValue], homes: Mapping[SSAValue, tuple[SSAValu
     for value in parts:
         type_, panel = type_of(value), type_of(value).panel
         assert panel is not None, "parts are in panels"
-        images, panels = type_.static_shape[0], -(-type_.static_shape[2] // panel.rows)
+        panels = type_.shape[0] * ceildiv(type_.shape[2], panel.rows)
         whole = value
         while whole in homes:
             whole, _ = homes[whole]
-        pitch = _channels([whole]) * panel.stride if whole is not value and images * panels > 1 else 0
+        pitch = _channels([whole]) * panel.stride if whole is not value and panels != 1 else 0
         value._type = type_.with_encoding(PanelAttr(replace(panel, pitch=pitch)))  # in place: tried again and again
 
 

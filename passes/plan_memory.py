@@ -11,63 +11,60 @@ A reshape is its input under another name. What the function returns is written 
 may write over an input of its own type that dies there. Values that lie inside others (see place_parts) share their
 buffer, which lives as long as any of them.
 
-Placement is greedy best fit (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020):
-values in some order, each in the smallest gap that fits between those that live at the same time, and there at the
-lower end; the best of several orders is kept. Where none reaches the lower bound, values are put at either end, by
-chance: two large values that one after the other begin at 0 may leave no room for those that live with both.
+With sizes that only a run tells there is a plan for each of a few corners of their ranges (`ir.ranges.corners`), which
+any sizes up to it fit: what lives when is the same for all, and what each value takes is bounded from above.
 """
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
+from sparsec.ir.dims import Dim, ceildiv, fixed
 from sparsec.ir.ops import CHAIN, IMAGES, LOOP, WINDOW, integer, ints
+from sparsec.ir.ranges import bounds, corners, typical
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.passes.place_parts import home
-from sparsec.target import Buffer, Target
+from sparsec.passes.placement import SHUFFLES, Live, lower_bound, place
+from sparsec.target import Buffer, Corner, Target
 
 ALIGNMENT = 64
 ARENA, ARENA_BYTES, LOCAL = "arena", "arena_bytes", "local"
-_SHUFFLES = 64
 
 
 @dataclass
-class Live:
+class Life:
     """A buffer: bytes, and the first and last op (by index) during which it holds something.
 
     It lies in the arena, or with what else is local to a `loop`.
     """
 
-    nbytes: int
+    nbytes: Dim
     first: int
     last: int
     loop: int | None = None
-
-    def meets(self, other: Live) -> bool:
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """Where each value lives. `lower_bound_bytes` is the most that lives at one time: no arena can be smaller.
 
-    `local_bytes` is what the values that are local to each loop take.
+    `local_bytes` is what the values that are local to each loop take. With sizes that only a run tells, the `index` of
+    a buffer in the arena is one of the places of `corners`, and the bytes are those of the largest of them.
     """
 
     buffers: dict[SSAValue, Buffer]
     arena_bytes: int
     lower_bound_bytes: int
     local_bytes: Mapping[int, int] = field(default_factory=dict)
+    corners: tuple[Corner, ...] = ()
 
     def buffer(self, value: SSAValue) -> Buffer:
         """The place of an input, an output or an intermediate value. Weights have none here."""
@@ -136,10 +133,10 @@ def _own_outputs(model: Model) -> None:
 
 class _Planner:
     def __init__(self, model: Model, in_place: bool):
-        self._main = model.main
+        self._main, self._ranges = model.main, model.ranges
         self._ops = [op for op in self._main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp)]
         self._buffers: dict[SSAValue, Buffer] = {}
-        self._lives: dict[SSAValue, Live] = {}
+        self._lives: dict[SSAValue, Life] = {}
         self._parts: dict[SSAValue, tuple[SSAValue, int]] = {}
         self._users = self._find_users()
         self._place_ports()
@@ -148,37 +145,57 @@ class _Planner:
             self._share_dying_inputs()
 
     def plan(self) -> MemoryPlan:
-        groups: dict[int | None, dict[int, Live]] = defaultdict(dict, {None: {}})
-        for live in self._lives.values():
-            groups[live.loop][id(live)] = live
-        places, sizes, bounds = {}, {}, {}
-        for loop, lives in groups.items():
-            bounds[loop] = lower_bound(list(lives.values()), len(self._ops))
-            offsets, sizes[loop] = place(list(lives.values()), bounds[loop])
-            places |= dict(zip(lives, offsets, strict=True))
-        for value, live in self._lives.items():
-            self._buffers[value] = self._buffer(value, value, places[id(live)])
+        groups: dict[int | None, dict[int, Life]] = defaultdict(dict, {None: {}})
+        for life in self._lives.values():
+            groups[life.loop][id(life)] = life
+        arena = groups.pop(None)
+        plans = {loop: self._place(lives, {}) for loop, lives in groups.items()}
+        at = [self._place(arena, sizes) for sizes in corners(self._ranges)]
+        places = {key: place for plan in (*plans.values(), at[-1]) for key, place in plan.places.items()}
+        slots = {key: index for index, key in enumerate(arena)} if self._ranges else {}
+        self._find_buffers(places, slots)
+        last = max(at, key=lambda plan: plan.nbytes)
+        self._annotate(last.nbytes)
+        found = tuple(Corner(plan.sizes, plan.nbytes, 0, tuple(plan.places.values())) for plan in at if self._ranges)
+        local = {loop: plan.nbytes for loop, plan in plans.items() if loop is not None}
+        return MemoryPlan(self._buffers, last.nbytes, last.lower_bound, local, found)
+
+    def _place(self, lives: Mapping[int, Life], sizes: Mapping[str, int]) -> _Placed:
+        """Places for buffers in runs of these sizes or smaller ones."""
+        ranges = {name: (low, sizes.get(name, high)) for name, (low, high) in self._ranges.items()}
+        at = [Live(bounds(life.nbytes, ranges)[1], life.first, life.last) for life in lives.values()]
+        bound = lower_bound(at, len(self._ops))
+        offsets, nbytes = place(at, bound, max(1, SHUFFLES // len(corners(self._ranges))))
+        return _Placed(tuple(sizes.values()), nbytes, bound, dict(zip(lives, offsets, strict=True)))
+
+    def _find_buffers(self, places: Mapping[int, int], slots: Mapping[int, int]) -> None:
+        """Where each value lies, given where each life does, and its slot where that depends on the sizes of a run."""
+        for value, life in self._lives.items():
+            key = id(life)
+            self._buffers[value] = self._buffer(value, value, 0 if key in slots else places[key], slots.get(key, 0))
         for value, (whole, offset) in self._parts.items():
-            self._buffers[value] = self._buffer(value, whole, self._buffers[whole].offset + offset)
+            found = self._buffers[whole]
+            self._buffers[value] = self._buffer(value, whole, found.offset + offset, found.index)
         for op in self._main.body.block.ops:
             if isinstance(op, ReshapeOp) and root(op.input) in self._buffers:
                 self._buffers[op.result] = self._buffers[root(op.input)]
-        arena, bound = sizes.pop(None), bounds[None]
-        self._annotate(arena)
-        return MemoryPlan(self._buffers, arena, bound, sizes)
 
-    def _buffer(self, value: SSAValue, whole: SSAValue, offset: int) -> Buffer:
+    def _buffer(self, value: SSAValue, whole: SSAValue, offset: int, slot: int) -> Buffer:
         """The place of a value that lies in `whole`."""
         loop = self._lives[whole].loop
         if loop is None:
-            return Buffer("arena", 0, offset, _nbytes(value))
-        return Buffer("local", loop, offset, _nbytes(value), _image_bytes(whole))
+            return Buffer("arena", slot, offset, self._bytes(value))
+        return Buffer("local", loop, offset, self._bytes(value), fixed(_image_bytes(whole)))
+
+    def _bytes(self, value: SSAValue) -> int:
+        """Bytes of a value in a run of typical sizes."""
+        return fixed(type_of(value).nbytes, typical(self._ranges))
 
     def _place_ports(self) -> None:
         for index, value in enumerate(self._main.body.block.args):
-            self._buffers[value] = Buffer("input", index, 0, _nbytes(value))
+            self._buffers[value] = Buffer("input", index, 0, self._bytes(value))
         for index, value in enumerate(self._ops[-1].operands):
-            self._buffers[root(value)] = Buffer("output", index, 0, _nbytes(value))
+            self._buffers[root(value)] = Buffer("output", index, 0, self._bytes(value))
 
     def _find_users(self) -> dict[SSAValue, list[Operation]]:
         """The ops that read or write a value or what lies inside it."""
@@ -195,7 +212,7 @@ class _Planner:
                     live.last = self._span(index, live.loop)[1]
             for value in op.results:
                 if WINDOW in op.attributes:
-                    self._buffers[value] = Buffer("window", op.attributes[WINDOW].value.data, 0, _nbytes(value))  # type: ignore[attr-defined]
+                    self._buffers[value] = Buffer("window", op.attributes[WINDOW].value.data, 0, self._bytes(value))  # type: ignore[attr-defined]
                 elif value not in self._buffers:
                     whole, offset = holder(value)
                     if whole is not value:
@@ -203,16 +220,16 @@ class _Planner:
                     live = self._lives.setdefault(whole, self._live(whole, index))
                     live.last = self._span(index, live.loop)[1]
 
-    def _live(self, value: SSAValue, index: int) -> Live:
+    def _live(self, value: SSAValue, index: int) -> Life:
         """The life of what an op begins to write, up to now."""
         loop = self._loop(value)
-        nbytes = _nbytes(value) if loop is None else _image_bytes(value) * images_of(self._ops[index])
-        return Live(_aligned(nbytes), *self._span(index, loop), loop)
+        nbytes = type_of(value).nbytes if loop is None else _image_bytes(value) * images_of(self._ops[index])
+        return Life(_aligned(nbytes), *self._span(index, loop), loop)
 
     def _loop(self, value: SSAValue) -> int | None:
         """The loop that a value is local to: no other ops touch it, and kernels may have its images begin anywhere."""
-        loops = {loop_of(op) for op in self._users[value]}
-        return loops.pop() if len(loops) == 1 and _image_bytes(value) % ALIGNMENT == 0 else None
+        loops, nbytes = {loop_of(op) for op in self._users[value]}, _image_bytes(value)
+        return loops.pop() if len(loops) == 1 and isinstance(nbytes, int) and nbytes % ALIGNMENT == 0 else None
 
     def _span(self, index: int, local: int | None) -> tuple[int, int]:
         """The first and last op that run at the same time as an op: itself, or those of its chain, or of its loop.
@@ -253,81 +270,21 @@ class _Planner:
                     op.attributes[space] = ints(offsets)
 
 
-def lower_bound(lives: Sequence[Live], steps: int) -> int:
-    """The most bytes that live at one step."""
-    changes = [0] * (steps + 1)
-    for live in lives:
-        changes[live.first] += live.nbytes
-        changes[live.last + 1] -= live.nbytes
-    return max(accumulate(changes), default=0)
+@dataclass(frozen=True)
+class _Placed:
+    """Places by the identity of lives, for `sizes` of the symbols."""
+
+    sizes: tuple[int, ...]
+    nbytes: int
+    lower_bound: int
+    places: dict[int, int]
 
 
-def place(lives: Sequence[Live], bound: int) -> tuple[list[int], int]:
-    """Offsets for `lives` such that none that meet overlap, and the size of the arena. Stops at `bound`."""
-    meeting = [[j for j, other in enumerate(lives) if j != i and live.meets(other)] for i, live in enumerate(lives)]
-    best: list[int] = []
-    size = -1
-    for order, ends in _orders(lives, bound):
-        offsets = _place_in_order(lives, order, meeting, ends)
-        end = max((offset + live.nbytes for offset, live in zip(offsets, lives, strict=True)), default=0)
-        if size < 0 or end < size:
-            best, size = offsets, end
-        if size <= bound:
-            break
-    return best, size
-
-
-def _orders(lives: Sequence[Live], bound: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Orders to try: large values first, long-lived large ones first, in order of time, then shuffles of the first.
-
-    With each, for every value: 0 where it goes to the lower end of its gap, or else where the last gap ends.
-    """
-    indices, low = range(len(lives)), [0] * len(lives)
-    yield sorted(indices, key=lambda i: (-lives[i].nbytes, lives[i].first)), low
-    yield sorted(indices, key=lambda i: -lives[i].nbytes * (lives[i].last - lives[i].first + 1)), low
-    yield sorted(indices, key=lambda i: (lives[i].first, -lives[i].nbytes)), low
-    generator = random.Random(0)
-    for shuffle in range(2 * _SHUFFLES):
-        weights = [live.nbytes * generator.uniform(0.5, 1.5) for live in lives]
-        ends = low if shuffle < _SHUFFLES else [bound * generator.randrange(2) for _ in lives]
-        yield sorted(indices, key=lambda i, weights=weights: -weights[i]), ends
-
-
-def _place_in_order(
-    lives: Sequence[Live], order: Sequence[int], meeting: Sequence[Sequence[int]], ends: Sequence[int]
-) -> list[int]:
-    offsets = [-1] * len(lives)
-    for index in order:
-        taken = sorted((offsets[j], offsets[j] + lives[j].nbytes) for j in meeting[index] if offsets[j] >= 0)
-        offsets[index] = _best_gap(lives[index].nbytes, taken, ends[index])
-    return offsets
-
-
-def _best_gap(nbytes: int, taken: Sequence[tuple[int, int]], upper: int) -> int:
-    """A place in the smallest gap of `nbytes` or more between the `taken` ranges (sorted), or behind them.
-
-    It is the lower end of the gap, or with `upper`, where the last gap ends, the upper one.
-    """
-    best, waste, end = -1, 0, 0
-    for low, high in (*taken, (upper, upper)) if upper else taken:
-        gap = low - end
-        if gap >= nbytes and (best < 0 or gap - nbytes < waste):
-            best, waste = low - nbytes if upper else end, gap - nbytes
-        end = max(end, high)
-    return best if best >= 0 else max((high for _, high in taken), default=0)
-
-
-def _nbytes(value: SSAValue) -> int:
-    nbytes = type_of(value).nbytes
-    assert isinstance(nbytes, int), "memory is planned once sizes are fixed"
-    return nbytes
-
-
-def _image_bytes(value: SSAValue) -> int:
+def _image_bytes(value: SSAValue) -> Dim:
     """Bytes from one image of a value of a batch to the next."""
-    images = (*type_of(value).static_shape, 1)[0]
-    return _nbytes(value) // max(1, images)
+    images = (*type_of(value).shape, 1)[0]
+    return type_of(value).nbytes // (images or 1)
 
 
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+def _aligned(nbytes: Dim) -> Dim:
+    return ceildiv(nbytes, ALIGNMENT) * ALIGNMENT

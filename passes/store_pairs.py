@@ -41,7 +41,7 @@ class StorePairs(Pass):
 def _fits(value: SSAValue) -> bool:
     """Whether pairs can hold the value: f32 in panels, and an even number of channels."""
     type_ = type_of(value)
-    return type_.panel is not None and type_.element == f32 and type_.static_shape[1] % 2 == 0
+    return type_.panel is not None and type_.element == f32 and type_.shape[1] % 2 == 0
 
 
 def _refused(op: Operation, chosen: set[SSAValue], target: Target) -> list[SSAValue]:

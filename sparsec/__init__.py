@@ -20,13 +20,14 @@ def compile(
     target: str = "host",
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | tuple[int, int] | str] | None = None,
     threads: int = 1,
     **options: Any,
 ) -> Program:
     """Compile an ONNX file and load the result; `save` keeps it.
 
-    `shapes` fixes inputs by name, `dims` symbolic dimensions by name; `options` are the other fields of
+    `shapes` fixes inputs by name, `dims` symbolic dimensions by name, or gives the lowest and the highest size that
+    they may have in a run, as in dims={"seq": (1, 512)}; `options` are the other fields of
     `sparsec.compiler.Options` (formats, precision, verify). Raises the errors of `sparsec.errors`.
     """
     from sparsec.compiler import Options, compile_file

@@ -9,16 +9,19 @@ import json
 import mmap
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsec.errors import InvalidModel, UsageError
 from sparsec.target import Port
 
-ABI = 2
+if TYPE_CHECKING:
+    from sparsec.ir.dims import Dim
+
+ABI = 3
 """Version of the C ABI and of what the manifest says. Artifacts of another version are refused."""
 
 _OWNER = b"sparsec"
@@ -54,6 +57,18 @@ class Artifact:
             return _custom_sections(data)[name]
 
     @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The lowest and highest size of each symbol that a run tells, in the order of the C ABI."""
+        return {entry["name"]: (entry["low"], entry["high"]) for entry in self.manifest.get("sizes", [])}
+
+    def workspace_bytes(self, sizes: Mapping[str, int]) -> int:
+        """What a run of these sizes needs beside inputs, outputs and weights."""
+        for *most, nbytes in self.manifest.get("workspaces", []):
+            if all(sizes[name] <= size for name, size in zip(self.ranges, most, strict=True)):
+                return nbytes
+        return self.manifest["workspace_bytes"]
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """Inputs in the order of a call."""
         return _ports(self.manifest["inputs"])
@@ -69,12 +84,16 @@ def flat(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry for layer in layers for entry in layer.get("members", [layer])]
 
 
-def in_order_of_calls(layers: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The layers as a run calls them: those of a loop in turn, as often as it has rounds."""
+def in_order_of_calls(layers: Sequence[dict[str, Any]], sizes: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """The layers as a run of these sizes calls them: those of a loop in turn, as often as it has rounds."""
     for _, group in groupby(layers, lambda layer: layer.get("loop", layer["step"])):
         members = list(group)
-        for _ in range(members[0].get("rounds", 1)):
+        for _ in range(_evaluated(members[0].get("rounds", 1), sizes)):
             yield from members
+
+
+def _evaluated(size: int | str, sizes: Mapping[str, int]) -> int:
+    return Port("", "", (_dim(size),)).at(sizes).static_shape[0]
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -88,14 +107,22 @@ def read_artifact(path: Path) -> Artifact:
             raise InvalidModel(f"{path}: compiled by {by} for another ABI; compile it again")
         artifact = Artifact(path, manifest)
         _ = artifact.name, artifact.machine, artifact.system
-        _ = artifact.inputs, artifact.outputs, manifest["workspace_bytes"]
+        _ = artifact.inputs, artifact.outputs, artifact.ranges, manifest["workspace_bytes"]
     except (struct.error, zlib.error, IndexError, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidModel(f"{path}: the file is truncated or damaged; compile the model again") from None
     return artifact
 
 
 def _ports(entries: list[dict[str, Any]]) -> tuple[Port, ...]:
-    return tuple(Port(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)
+    return tuple(Port(entry["name"], entry["dtype"], tuple(map(_dim, entry["shape"]))) for entry in entries)
+
+
+def _dim(size: int | str) -> Dim:
+    if isinstance(size, int):
+        return size
+    from sparsec.ir.dims import parse_dim  # it brings xDSL, which takes half a second
+
+    return parse_dim(size)
 
 
 def _manifest_bytes(path: Path) -> bytes:

@@ -18,10 +18,11 @@ import numpy as np
 from sparsec import __version__, debug, thresholds, verify
 from sparsec.artifact import flat
 from sparsec.errors import UsageError
-from sparsec.frontend.onnx import check_model, raise_all
+from sparsec.frontend.onnx import Given, check_model, raise_all
 from sparsec.interpreter import run as interpret
 from sparsec.ir import Contraction, node_name, print_module
-from sparsec.ir.dims import symbols
+from sparsec.ir.dims import Dim, symbols
+from sparsec.ir.ranges import fixed_at, typical
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.passes import Passed, pipeline, run_pipeline
@@ -44,6 +45,8 @@ Progress = Callable[[str, int, int], None]
 class Options:
     """How to compile. `emit` None means what the target makes itself.
 
+    `dims` gives symbols of the model their sizes; one that is given its lowest and highest, (1, 512), stays open until
+    a run, and one that is given another's name goes by that.
     `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
     `precision` bf16 or f16 lets kernels round products, never long sums, where that is faster. `tuned` is a file of
     measured times, which go before predictions. `activations` is a file of thresholds, below which inputs of layers
@@ -54,7 +57,7 @@ class Options:
 
     target: str = "host"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    dims: Mapping[str, int] = field(default_factory=dict)
+    dims: Mapping[str, Given] = field(default_factory=dict)
     threads: int = 1
     formats: Literal["auto", "dense", "sparse"] = "auto"
     precision: Literal["f32", "bf16", "f16"] = "f32"
@@ -135,6 +138,10 @@ def compile_file(
     target.check_output(output, emit)
     cuts = thresholds.read(options.activations) if options.activations is not None else {}
     model = import_model(path, options)
+    if model.ranges and isinstance(target, WasmTarget):
+        raise UsageError(
+            f"{target.name} takes fixed sizes only: give --dim {next(iter(model.ranges))}=N without a range"
+        )
     model.name = _identifier(output.stem)
     references = _references(model, path, options, emit, clock)
     if cuts:
@@ -244,10 +251,13 @@ def import_model(path: Path, options: Options) -> Model:
     report = check_model(path, options.shapes, options.dims)
     raise_all([problem for problem in report.problems if not issubclass(problem.error, UsageError)])
     dims = (dim for type_ in report.inputs.values() for dim in type_.shape)
-    if open_sizes := sorted(set().union(*map(symbols, dims))):
+    if open_sizes := sorted(set().union(*map(symbols, dims)) - report.ranges.keys()):
         given = "; ".join(f"{name} is {format_shape(type_.shape)}" for name, type_ in report.inputs.items())
         flags = " ".join(f"--dim {name}=N" for name in open_sizes)
-        raise UsageError(f"sizes are not known: {given}. Fix {', '.join(open_sizes)} with {flags}, or with --shape")
+        raise UsageError(
+            f"sizes are not known: {given}. Fix {', '.join(open_sizes)} with {flags}, or with --shape; "
+            f"or give ranges, as in --dim {open_sizes[0]}=1..8"
+        )
     raise_all(report.problems)
     assert report.model is not None, "without problems there is a model"
     return report.model
@@ -280,7 +290,7 @@ def _references_with_thresholds(model: Model, references: tuple[dict, dict]) -> 
 
 
 def _reference_port(name: str, type_) -> Port:
-    return Port(name, type_.dtype.name, type_.static_shape)
+    return Port(name, type_.dtype.name, type_.shape)
 
 
 def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: Clock) -> list[verify.Comparison]:
@@ -307,15 +317,16 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
     decisions = {decision.node: asdict(decision) for decision in passed.decisions}
     layers, origins = [], iter(zip(scheduled.kernels, scheduled.origins, strict=True))
     loops = [(step, layer.name) for step in scheduled.plan.steps if step.loop for layer in step.layers]
-    in_loop = {name: {"loop": step.symbol, "rounds": step.chunks} for step, name in loops}
+    in_loop = {name: {"loop": step.symbol, "rounds": _json(step.chunks)} for step, name in loops}
     for step in scheduled.plan.layers:
         calls = []
         for call, (kernel, op) in zip(step.calls, origins, strict=False):
             layer: dict[str, Any] = {"step": call.name, "node": node_name(op), "op": op.name, "kernel": call.symbol}
-            layer["flops"] = useful_flops(op, model.weights)
-            layer["bytes"] = sum(buffer.nbytes for buffer in call.arguments)
+            with fixed_at(op, typical(model.ranges)):
+                layer["flops"] = useful_flops(op, model.weights)
+            moved = [buffer.nbytes for buffer in call.arguments if buffer.space != "sizes"]
+            layer["bytes"], written = sum(moved), moved[-1]
             why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
-            written = call.arguments[-1].nbytes
             seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
             calls.append({**layer, **why, **thresholds.told(op), "seconds": seconds})
         layers.append(_chain_entry(step, calls) if step.chain else calls[0])
@@ -332,6 +343,10 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         "arena_lower_bound_bytes": passed.memory.lower_bound_bytes,
         "layers": layers,
     }
+
+
+def _json(size: Dim) -> int | str:
+    return size if isinstance(size, int) else str(size)
 
 
 def _chain_entry(step: Step, calls: list[dict[str, Any]]) -> dict[str, Any]:

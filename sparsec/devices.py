@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsec.artifact import Artifact
 from sparsec.errors import TargetError
-from sparsec.runners import Runner
+from sparsec.runners import Arrays, Runner, Sizes
 from sparsec.targets.link import build_driver
 from sparsec.transport import Transport
 
@@ -33,7 +33,7 @@ class DeviceRunner(Runner):
         self._command = [driver, transport.send(artifact.path), artifact.name]
         self._options = [str(threads), str(isa)]
 
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def run(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> None:
         with tempfile.NamedTemporaryFile(dir=self._folder.name) as file:
             sent = self._write(inputs, Path(file.name))
             result = self._transport.place(f"outputs-{Path(file.name).name}")
@@ -43,7 +43,7 @@ class DeviceRunner(Runner):
             array.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8, array.nbytes, position)
             position += array.nbytes
 
-    def time(self, inputs: Sequence[np.ndarray], seconds: float) -> list[tuple[float, float]]:
+    def time(self, inputs: Arrays, sizes: Sizes, seconds: float) -> list[tuple[float, float]]:
         """Of the runs in `seconds`, after a warm-up: seconds by the clock, and of CPU time."""
         with tempfile.NamedTemporaryFile(dir=self._folder.name) as file:
             sent = self._write(inputs, Path(file.name))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsec import run_sizes
 from sparsec.artifact import Artifact, in_order_of_calls, read_artifact
 from sparsec.errors import TargetError, UsageError
 from sparsec.runners import NativeRunner, make_runner
@@ -42,6 +43,7 @@ class Program:
         self._runner = make_runner(artifact, threads, isa, transport)
         self.inputs: tuple[Port, ...] = artifact.inputs
         self.outputs: tuple[Port, ...] = artifact.outputs
+        self.ranges: dict[str, tuple[int, int]] = artifact.ranges
 
     @property
     def name(self) -> str:
@@ -62,17 +64,23 @@ class Program:
 
     @property
     def workspace_bytes(self) -> int:
-        """Memory of a run beside inputs, outputs and weights, for each thread that calls."""
+        """Memory of a run beside inputs, outputs and weights, for each thread that calls; the most that one takes."""
         return self.manifest["workspace_bytes"]
+
+    def workspace_bytes_for(self, **sizes: int) -> int:
+        """That memory for runs of given sizes, such as batch=1, seq=128."""
+        run_sizes.check(sizes, self.ranges)
+        return self._artifact.workspace_bytes(sizes)
 
     def __call__(self, /, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
         """Run on inputs by position, by name, or both; returns the outputs in their order, as new arrays.
 
         An input is a NumPy array or any DLPack tensor in CPU memory, of exactly the port's dtype and shape: UsageError
-        otherwise.
+        otherwise. Where sizes are symbols, with `ranges`, the shapes of the inputs tell them.
         """
-        outputs = tuple(_empty(port) for port in self.outputs)
-        self._runner.run(self._arrays(arrays, named), outputs)
+        inputs, sizes = self._arrays(arrays, named)
+        outputs = tuple(_empty(port.at(sizes)) for port in self.outputs)
+        self._runner.run(inputs, outputs, sizes)
         return outputs
 
     def run(self, /, **inputs: Any) -> dict[str, np.ndarray]:
@@ -86,16 +94,17 @@ class Program:
         """
         if not isinstance(self._runner, NativeRunner):
             raise TargetError(f"{self.path} does not run on this machine itself, so its steps cannot be timed")
-        times = self._runner.profile(self._arrays((), inputs), [_empty(port) for port in self.outputs], repeats)
-        calls = iter(times)
+        arrays, sizes = self._arrays((), inputs)
+        outputs = [_empty(port.at(sizes)) for port in self.outputs]
+        calls = iter(self._runner.profile(arrays, outputs, sizes, repeats))
         seconds = {layer["step"]: 0.0 for layer in self.manifest["layers"]}
-        for layer in in_order_of_calls(self.manifest["layers"]):
+        for layer in in_order_of_calls(self.manifest["layers"], sizes):
             seconds[layer["step"]] += statistics.median(next(calls))
         return list(seconds.items())
 
     def time(self, seconds: float, **inputs: Any) -> list[tuple[float, float]]:
         """Of the runs in `seconds` on a device: the time of each by the clock, and of CPU. TargetError elsewhere."""
-        return self._runner.time(self._arrays((), inputs), seconds)
+        return self._runner.time(*self._arrays((), inputs), seconds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copy the artifact to `path` and what belongs to it beside it: its C header; scripts and weights of wasm."""
@@ -107,9 +116,12 @@ class Program:
         if header.exists():
             _copy(header, Path(path).with_suffix(".h"))
 
-    def _arrays(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
-        """The inputs of a run, checked."""
-        return [_checked(value, port) for value, port in zip(self._bind(arrays, named), self.inputs, strict=True)]
+    def _arrays(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[np.ndarray], dict[str, int]]:
+        """The inputs of a run, checked, and the sizes that they tell."""
+        bound = zip(self._bind(arrays, named), self.inputs, strict=True)
+        given = [_as_array(value, port) for value, port in bound]
+        sizes = run_sizes.sizes_of(self.inputs, given, self.ranges) if self.ranges else {}
+        return [_checked(array, port.at(sizes)) for array, port in zip(given, self.inputs, strict=True)], sizes
 
     def _bind(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """One value for each input, in order."""
@@ -129,17 +141,17 @@ class Program:
     def __repr__(self) -> str:
         inputs = ", ".join(f"{port.name}: {port}" for port in self.inputs)
         outputs = ", ".join(f"{port.name}: {port}" for port in self.outputs)
-        return f"<Program {self.name}({inputs}) -> ({outputs})>"
+        where = f" for {run_sizes.described(self.ranges)}" if self.ranges else ""
+        return f"<Program {self.name}({inputs}) -> ({outputs}){where}>"
 
 
-def _checked(value: Any, port: Port) -> np.ndarray:
-    """`value` as a C-contiguous aligned array, without a copy where it is one."""
-    array = _as_array(value, port)
+def _checked(array: np.ndarray, port: Port) -> np.ndarray:
+    """`array` as a C-contiguous aligned array, without a copy where it is one."""
     if array.shape != port.shape or array.dtype != np.dtype(port.dtype):
         given = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
         hint = f"; convert it with .astype(np.{port.dtype})" if array.shape == port.shape else ""
         raise UsageError(f"input {port.name!r}: expected {port}, got {given}{hint}")
-    return np.require(array, requirements=("C", "A")).reshape(port.shape)
+    return np.require(array, requirements=("C", "A")).reshape(port.static_shape)
 
 
 def _as_array(value: Any, port: Port) -> np.ndarray:
@@ -156,7 +168,7 @@ def _empty(port: Port) -> np.ndarray:
     dtype = np.dtype(port.dtype)
     memory = np.empty(port.nbytes + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + port.nbytes].view(dtype).reshape(port.shape)
+    return memory[start : start + port.nbytes].view(dtype).reshape(port.static_shape)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,9 +8,9 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,16 +19,21 @@ from sparsec.errors import TargetError, UsageError
 from sparsec.transport import LocalTransport, Transport, emulator
 
 _BEST = -1
+Arrays: TypeAlias = "Sequence[np.ndarray]"
+Sizes: TypeAlias = "Mapping[str, int]"
 
 
 class Runner(ABC):
     """One loaded artifact. `run` may be called from many threads at once."""
 
     @abstractmethod
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        """Run on C-contiguous arrays of the artifact's dtypes and shapes. TargetError where the CPU does not fit."""
+    def run(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> None:
+        """Run on C-contiguous arrays of the artifact's dtypes and shapes. TargetError where the CPU does not fit.
 
-    def time(self, inputs: Sequence[np.ndarray], seconds: float) -> list[tuple[float, float]]:
+        `sizes` are those of the artifact's symbols.
+        """
+
+    def time(self, inputs: Arrays, sizes: Sizes, seconds: float) -> list[tuple[float, float]]:
         """Of the runs in `seconds`, after a warm-up: seconds by the clock, and of CPU time; where others keep time."""
         raise TargetError("runs in this process are timed by whoever calls them")
 
@@ -93,37 +98,49 @@ class NativeRunner(Runner):
         except OSError as error:
             raise TargetError(f"{artifact.path}: cannot be loaded: {error}") from None
         weakref.finalize(self, _close, self._library._handle).atexit = False
-        self._name, self._isa = artifact.name, isa
+        self._artifact, self._name, self._isa = artifact, artifact.name, isa
         self._threads = _Threads(None, None, threads)
-        self._run = self._function("run_with" if isa == _BEST else "run_isa", ctypes.c_int32)
-        self._workspace_bytes = self._function("workspace_size", ctypes.c_size_t)()
+        sized = "_sized" if artifact.ranges else ""
+        best = "run" if sized else "run_with"
+        self._run = self._function(best + sized if isa == _BEST else f"run_isa{sized}", ctypes.c_int32)
         self._local = threading.local()
 
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def run(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> None:
         host = ctypes.byref(self._threads)
         isa = () if self._isa == _BEST else (ctypes.c_int32(self._isa),)
-        code = self._run(_pointers(inputs), _pointers(outputs), self._workspace(), host, *isa)
+        code = self._run(*self._arguments(inputs, outputs, sizes), host, *isa)
         if code != 0:
-            raise TargetError(self._function("error", ctypes.c_char_p)(code).decode())
+            raise self._error(code)
 
-    def profile(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], repeats: int) -> list[list[float]]:
+    def profile(self, inputs: Arrays, outputs: Arrays, sizes: Sizes, repeats: int) -> list[list[float]]:
         """Seconds of each step in each of `repeats` runs, on this thread alone."""
-        run, pointers = self._function("run_step", ctypes.c_int32), (_pointers(inputs), _pointers(outputs))
+        run = self._function("run_step_sized" if sizes else "run_step", ctypes.c_int32)
+        arguments = self._arguments(inputs, outputs, sizes)
         steps = range(self._function("step_count", ctypes.c_int32)())
         times: list[list[float]] = [[] for _ in steps]
         for _ in range(repeats):
             for step in steps:
                 start = time.perf_counter()
-                code = run(*pointers, self._workspace(), step)
+                code = run(*arguments, step)
                 times[step].append(time.perf_counter() - start)
                 if code != 0:
-                    raise TargetError(self._function("error", ctypes.c_char_p)(code).decode())
+                    raise self._error(code)
         return times
 
-    def _workspace(self) -> ctypes.c_void_p:
-        if not hasattr(self._local, "workspace"):
-            self._local.workspace = np.empty(self._workspace_bytes, np.uint8)
-        return ctypes.c_void_p(self._local.workspace.ctypes.data)
+    def _arguments(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> tuple[Any, ...]:
+        """What the functions that run begin with."""
+        array = ((ctypes.c_int64 * len(sizes))(*(sizes[name] for name in self._artifact.ranges)),) if sizes else ()
+        return *array, _pointers(inputs), _pointers(outputs), self._workspace(sizes)
+
+    def _workspace(self, sizes: Sizes) -> ctypes.c_void_p:
+        """The thread's own, as large as any of its runs needed so far."""
+        nbytes, local = self._artifact.workspace_bytes(sizes), self._local
+        if not hasattr(local, "workspace") or local.workspace.nbytes < nbytes:
+            local.workspace = np.empty(nbytes, np.uint8)
+        return ctypes.c_void_p(local.workspace.ctypes.data)
+
+    def _error(self, code: int) -> TargetError:
+        return TargetError(self._function("error", ctypes.c_char_p)(code).decode())
 
     def _function(self, name: str, result: Any) -> Any:
         function = self._library[f"{self._name}_{name}"]

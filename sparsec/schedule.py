@@ -14,10 +14,11 @@ from xdsl.ir import Operation
 
 from sparsec.ir import ReshapeOp, WeightOp, node_name, type_of
 from sparsec.ir.dims import fixed
+from sparsec.ir.ranges import bounds
 from sparsec.model import Model
 from sparsec.passes.chain_layers import chain_of_ops
 from sparsec.passes.plan_memory import MemoryPlan, chain_of, images_of, loop_of
-from sparsec.target import Buffer, Loop, Plan, Port, Step
+from sparsec.target import Buffer, Corner, Loop, Plan, Port, Step
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Argument, Call, Packed, Sizes
 from sparsec.targets.native import NativeTarget
@@ -81,7 +82,14 @@ def schedule(
             if loop is not None and steps:  # parts inside others take no calls
                 _add_to_loop(result, loop, steps, memory)
     result.plan.manifest["weights_bytes"] = file.nbytes
+    result.plan.corners = tuple(_with_scratch(corner, result.plan) for corner in memory.corners)
     return result
+
+
+def _with_scratch(corner: Corner, plan: Plan) -> Corner:
+    """The memory of a corner, once it is known what scratch the kernels take there."""
+    at = {name: (low, size) for (name, (low, _)), size in zip(plan.ranges.items(), corner.sizes, strict=True)}
+    return replace(corner, scratch_bytes=max((bounds(step.scratch, at)[1] for step in plan.steps), default=0))
 
 
 def _add_to_loop(result: Schedule, loop: int, steps: Sequence[Step], memory: MemoryPlan) -> None:
@@ -89,7 +97,7 @@ def _add_to_loop(result: Schedule, loop: int, steps: Sequence[Step], memory: Mem
     plan, op, symbol = result.plan, result.origins[-1], f"loop_{loop}"
     others = plan.steps.pop().members if plan.steps and plan.steps[-1].symbol == symbol else ()
     members = (*others, *steps)
-    sizes = Loop(type_of(op.results[0]).static_shape[0], images_of(op), memory.local_bytes.get(loop, 0))
+    sizes = Loop(type_of(op.results[0]).shape[0], images_of(op), memory.local_bytes.get(loop, 0))
     scratch = _aligned(max(fixed(step.scratch) for step in members)) + sizes.nbytes
     plan.steps.append(Step(symbol, symbol, (), sizes.rounds, scratch, loop=sizes, members=members))
 
@@ -97,7 +105,7 @@ def _add_to_loop(result: Schedule, loop: int, steps: Sequence[Step], memory: Mem
 def _step(op: Operation, call: Call, model: Model, memory: MemoryPlan, file: WeightsFile) -> Step:
     kernel = call.kernel
     buffers = tuple(_place(argument, model, memory, file) for argument in call.arguments)
-    return Step(node_name(op), kernel.symbol, buffers, kernel.chunks, kernel.scratch, kernel.group)
+    return Step(node_name(op), kernel.symbol, buffers, call.chunks, kernel.scratch, kernel.group)
 
 
 def _chain(ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequence[Step], threads: int) -> Step:
@@ -133,8 +141,9 @@ def _empty_plan(model: Model, memory: MemoryPlan, threads: int) -> Plan:
     function = model.main.function_type
     inputs = tuple(_port(name, type_) for name, type_ in zip(model.input_names, function.inputs, strict=True))
     outputs = tuple(_port(name, type_) for name, type_ in zip(model.output_names, function.outputs, strict=True))
-    return Plan(model.name, inputs, outputs, [], memory.arena_bytes, threads)
+    ranges = dict(sorted(model.ranges.items()))
+    return Plan(model.name, inputs, outputs, [], memory.arena_bytes, threads, ranges=ranges)
 
 
 def _port(name: str, type_) -> Port:
-    return Port(name, type_.dtype.name, type_.static_shape)
+    return Port(name, type_.dtype.name, type_.shape)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sparsec.chains import Chain, Walk
-from sparsec.ir.dims import Dim, fixed
 
 if TYPE_CHECKING:
     from xdsl.ir import Operation, SSAValue
 
     from sparsec.formats import Format
     from sparsec.ir import PanelAttr
+    from sparsec.ir.dims import Dim
     from sparsec.weights import WeightStore
 
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Buffer:
     """Where a kernel argument lives. `offset` is in bytes inside the arena or the weights, else 0.
 
-    `index` numbers the inputs, the outputs, the loops, or the members of the chain whose windows these are. Of a value
+    `index` numbers the inputs, the outputs, the loops, the members of the chain whose windows these are, or, with
+    symbols, the places in the arena, which a run tells, and `offset` is from there on. Of a value
     that is `local` to a loop, memory holds the images of one round, which are `image_bytes` apart. `sizes` are those of
     the symbols `names` in a run, each an int64.
     """
@@ -50,13 +51,13 @@ class Loop:
     What the steps hand on to each other takes `nbytes` in the scratch of the thread.
     """
 
-    images: int
+    images: Dim
     size: int
     nbytes: int
 
     @property
-    def rounds(self) -> int:
-        return -(-self.images // self.size)
+    def rounds(self) -> Dim:
+        return (self.images + (self.size - 1)) // self.size
 
 
 @dataclass(frozen=True)
@@ -91,24 +92,60 @@ class Step:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of an artifact: row-major, `shape` in elements, `dtype` a NumPy name."""
+    """An input or output of an artifact: row-major, `shape` in elements, `dtype` a NumPy name.
+
+    Sizes that only a run tells are expressions of symbols.
+    """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Dim, ...]
+
+    @property
+    def static_shape(self) -> tuple[int, ...]:
+        """The shape in ints. Raises ValueError where a size is a symbol's."""
+        sizes = tuple(dim for dim in self.shape if isinstance(dim, int))
+        if len(sizes) < len(self.shape):
+            raise ValueError(f"the sizes of {self.name} ({self}) are not fixed")
+        return sizes
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensor, which the caller owns."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        """Bytes of the tensor, which the caller owns. Raises ValueError where a size is a symbol's."""
+        return math.prod(self.static_shape) * np.dtype(self.dtype).itemsize
+
+    def at(self, sizes: Mapping[str, int]) -> Port:
+        """The port in a run with these sizes of the symbols."""
+        if all(isinstance(dim, int) for dim in self.shape):
+            return self
+        from sparsec.ir.dims import evaluate  # it brings xDSL, which takes half a second
+
+        return replace(self, shape=tuple(evaluate(dim, sizes) for dim in self.shape))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+@dataclass(frozen=True)
+class Corner:
+    """Sizes, one for each symbol of a plan in order, and the memory of runs whose sizes are at most these.
+
+    `places` are the offsets in the arena, by the `index` of buffers; `scratch_bytes` are those of one thread.
+    """
+
+    sizes: tuple[int, ...]
+    arena_bytes: int
+    scratch_bytes: int
+    places: tuple[int, ...]
+
+
 @dataclass
 class Plan:
-    """Everything that the glue code of an artifact needs, in the order of execution."""
+    """Everything that the glue code of an artifact needs, in the order of execution.
+
+    With symbols, `ranges` holds theirs, sorted by name, and `corners` the memory of runs, the smallest first; the bytes
+    of the arena are those of the last one.
+    """
 
     name: str
     inputs: tuple[Port, ...]
@@ -117,6 +154,8 @@ class Plan:
     arena_bytes: int
     threads: int
     manifest: dict[str, Any] = field(default_factory=dict)
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    corners: tuple[Corner, ...] = ()
 
     @property
     def layers(self) -> list[Step]:
@@ -126,7 +165,9 @@ class Plan:
     @property
     def scratch_bytes(self) -> int:
         """Scratch of one thread: the largest that any step asks for."""
-        return max((fixed(step.scratch) for step in self.steps), default=0)
+        if self.corners:
+            return max(corner.scratch_bytes for corner in self.corners)
+        return max((step.scratch for step in self.steps if isinstance(step.scratch, int)), default=0)
 
 
 @dataclass(frozen=True)
@@ -152,12 +193,16 @@ class Cache:
 
 
 class Target(ABC):
-    """A device for which code is generated. The text form is `name[:cpu][+feature...]`, as in `x86:znver5`."""
+    """A device for which code is generated. The text form is `name[:cpu][+feature...]`, as in `x86:znver5`.
+
+    `ranges` are those of the symbols of the model that is compiled.
+    """
 
     name: str
+    ranges: Mapping[str, tuple[int, int]] = {}
 
     @abstractmethod
-    def panel(self, height: int, width: int) -> PanelAttr | None:
+    def panel(self, height: Dim, width: int) -> PanelAttr | None:
         """The panel layout of activations with `height` × `width` pixels, or None where row-major is better."""
 
     @abstractmethod

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sparsec.artifact import Artifact
 from sparsec.errors import InvalidModel, TargetError, UsageError
-from sparsec.runners import Runner
+from sparsec.runners import Arrays, Runner, Sizes
 from sparsec.targets.web import HEADER
 
 
@@ -36,7 +35,7 @@ class WasmRunner(Runner):
             raise TargetError(f"{artifact.path}: wasmtime refuses the module: {error}") from None
         _load_weights(artifact, self._bytes())
 
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def run(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> None:
         ports, pointers = self._layout["ports"], self._layout["pointers"]
         with self._lock:
             memory = self._bytes()

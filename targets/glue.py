@@ -6,15 +6,20 @@ What can be written once is C in runtime/; here is only what depends on the mode
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsec import chains
 from sparsec.artifact import ABI
 from sparsec.errors import UsageError
+from sparsec.ir.ranges import highest
 from sparsec.target import Buffer, Plan, Port, Step
+from sparsec.targets import glue_sizes
+from sparsec.targets.c_text import comment, quoted, round_up, table
 from sparsec.targets.cpu import needs
 from sparsec.targets.isa import Isa
 from sparsec.targets.tools import RUNTIME
@@ -32,8 +37,6 @@ FUNCTIONS = (
 TVM_FFI = ("__tvm_ffi_run", "__tvm_ffi_workspace_size", "__tvm_ffi_manifest")
 """What shared libraries export besides, for `tvm_ffi.load_module`; see runtime/tvm_ffi.c."""
 
-_PADDING = 128  # THREAD_PADDING of runtime/sparsec.h
-
 
 def check_name(plan: Plan) -> None:
     """UsageError unless the plan's name can begin the C functions of its artifact."""
@@ -41,14 +44,20 @@ def check_name(plan: Plan) -> None:
         raise UsageError(f"model name {plan.name!r} cannot begin a C function: use letters, digits and _ (at most 100)")
 
 
+def functions(plan: Plan) -> tuple[str, ...]:
+    """The functions of the artifact's C ABI, without the model's name."""
+    return (*FUNCTIONS, *glue_sizes.FUNCTIONS) if plan.ranges else FUNCTIONS
+
+
 def arena_bytes(plan: Plan) -> int:
     """Bytes of the arena as the runtime lays it out, before the threads' scratch."""
-    return _round_up(plan.arena_bytes)
+    return round_up(plan.arena_bytes)
 
 
 def workspace_bytes(plan: Plan) -> int:
-    """What `m_workspace_size()` returns: arena, scratch of each thread, and slack to align them."""
-    return 63 + arena_bytes(plan) + _round_up(plan.scratch_bytes) * plan.threads
+    """What `m_workspace_size()` returns, the most of any run: arena, scratch of each thread, slack to align them."""
+    fixed = arena_bytes(plan) + round_up(plan.scratch_bytes) * plan.threads
+    return 63 + max((glue_sizes.corner_bytes(plan, corner) for corner in plan.corners), default=fixed)
 
 
 def manifest(plan: Plan, isas: Sequence[Isa]) -> dict[str, Any]:
@@ -63,6 +72,7 @@ def manifest(plan: Plan, isas: Sequence[Isa]) -> dict[str, Any]:
         "isas": [isa.name for isa in isas],
         "threads": plan.threads,
         "workspace_bytes": workspace_bytes(plan),
+        **glue_sizes.entries(plan),
         "inputs": [_port_entry(port) for port in plan.inputs],
         "outputs": [_port_entry(port) for port in plan.outputs],
     }
@@ -76,9 +86,15 @@ def header(plan: Plan) -> str:
         "threads": str(plan.threads),
         "ports": "\n".join(_port_comments("inputs", plan.inputs) + _port_comments("outputs", plan.outputs)),
         "input_names": ", ".join(f"input{i}" for i in range(len(plan.inputs))),
+        "sizes": _filled("model_sizes.h", glue_sizes.fields(plan)) if plan.ranges else "",
         "output_names": ", ".join(f"output{i}" for i in range(len(plan.outputs))),
     }
-    return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / "model.h").read_text(encoding="utf-8"))
+    return _filled("model.h", fields)
+
+
+def _filled(template: str, fields: Mapping[str, str]) -> str:
+    text = (RUNTIME / template).read_text(encoding="utf-8")
+    return re.sub(r"@(\w+)@", lambda match: fields[match[1]], text)
 
 
 def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
@@ -89,14 +105,14 @@ def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
     parts = [
         _definitions(plan, isas),
         *_kernel_declarations(plan, isas),
-        *(_call(name, call, isa) for name, call in _calls(plan) for isa in isas),
+        *(_call(name, call, plan, isa) for name, call in _calls(plan) for isa in isas),
         *(['#include "chain.c"'] if any(layer.chain for layer in plan.layers) else []),
         *(text for i, layer in enumerate(plan.layers) if layer.chain for text in _chain_tables(i, layer, isas)),
-        _table("step", "layers", (_step_row(f"step_{i}", layer, isas) for i, layer in enumerate(plan.layers))),
+        table("step", "layers", (_step_row(f"step_{i}", layer, isas) for i, layer in enumerate(plan.layers))),
         *(_loop_tables(plan, isas) if any(step.loop for step in plan.steps) else ["#define steps layers"]),
-        _table("isa", "isas", (_isa_row(isa) for isa in isas)),
-        *_port_tables("input", plan.inputs),
-        *_port_tables("output", plan.outputs),
+        *glue_sizes.tables(plan),
+        table("isa", "isas", (_isa_row(isa) for isa in isas)),
+        *(text for kind, ports in _ports(plan) for text in _port_tables(kind, ports, highest(plan.ranges))),
         '#include "cpu.c"\n#include "denormals.c"\n#include "run.c"\n#include "abi.c"',
         *(['#include "tvm_ffi.c"'] if shared else []),
     ]
@@ -110,10 +126,10 @@ def data(plan: Plan, isa: Isa, weights: Path, manifest_file: Path) -> str:
     weights may be larger than the 2 GB that instructions reach. The manifest is an ELF note (a section of its own in
     Mach-O), so that it can be read from a file for another machine.
     """
-    fields = {"name": plan.name, "weights": _quoted(weights), "manifest": _quoted(manifest_file)}
+    fields = {"name": plan.name, "weights": quoted(weights), "manifest": quoted(manifest_file)}
     template = f"weights_{'macho' if isa.macos else 'elf'}.S"
     fields["section"] = '.lrodata,"al"' if isa.x86 else '.rodata.weights,"a"'
-    return re.sub(r"@(\w+)@", lambda match: fields[match[1]], (RUNTIME / template).read_text(encoding="utf-8"))
+    return _filled(template, fields)
 
 
 def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
@@ -121,10 +137,13 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
     values = {
         "THREADS": plan.threads,
         "ISAS": len(isas),
-        "ISA_NAMES": _quoted(names),
-        "VERSION": _quoted(version("sparsec")),
+        "ISA_NAMES": quoted(names),
+        "VERSION": quoted(version("sparsec")),
         "ARENA": arena_bytes(plan),
-        "SCRATCH": _round_up(plan.scratch_bytes),
+        "SCRATCH": round_up(plan.scratch_bytes),
+        "WORKSPACE": f"((size_t){workspace_bytes(plan)})",
+        "SIZES": len(plan.ranges),
+        "RANGES": quoted(", ".join(f"{name} {low} to {high}" for name, (low, high) in plan.ranges.items())),
         "CHAIN_MEMBERS": chains.LONGEST,
         "DENORMALS_ARE_ZEROS": int(any("_bf16_" in call.symbol for _, call in _calls(plan))),
         "STEPS": len(plan.steps),
@@ -156,8 +175,8 @@ def _calls(plan: Plan) -> Iterator[tuple[str, Step]]:
             yield (f"step_{index}_{member}" if layer.chain else f"step_{index}"), call
 
 
-def _call(name: str, call: Step, isa: Isa) -> str:
-    arguments = "".join(f"{_address(buffer)}, " for buffer in call.arguments)
+def _call(name: str, call: Step, plan: Plan, isa: Isa) -> str:
+    arguments = "".join(f"{_address(buffer, plan)}, " for buffer in call.arguments)
     return _function(name, isa, f"{call.symbol}{isa.suffix}({arguments}scratch, begin, end)")
 
 
@@ -174,16 +193,16 @@ def _chain_tables(index: int, step: Step, isas: Sequence[Isa]) -> Iterator[str]:
     chain, name = step.chain, f"step_{index}"
     assert chain is not None, "asked for chains only"
     reads = [read for member in chain.members for read in member.reads]
-    yield _table("chain_read", f"{name}_reads", (f"{{{r.member}, {r.stride}, {r.pad}, {r.reach}}}," for r in reads))
+    yield table("chain_read", f"{name}_reads", (f"{{{r.member}, {r.stride}, {r.pad}, {r.reach}}}," for r in reads))
     rows, first = [], 0
     for place, (number, member) in zip(chain.places, enumerate(chain.members), strict=False):
         walk, capacity = member.walk, chain.capacities[number]
         functions = ", ".join(f"{name}_{number}{isa.suffix}" for isa in isas)
         sizes = walk.units, walk.chunks, walk.rows, walk.height, member.panel_rows, member.panels(walk.units), capacity
         rest = *sizes, member.panel_bytes, place, first, len(member.reads)
-        rows.append(f"{{{{{functions}}}, {', '.join(map(str, rest))}}}, /* {_comment(step.members[number].name)} */")
+        rows.append(f"{{{{{functions}}}, {', '.join(map(str, rest))}}}, /* {comment(step.members[number].name)} */")
         first += len(member.reads)
-    yield _table("chain_member", f"{name}_members", rows)
+    yield table("chain_member", f"{name}_members", rows)
     windows = step.scratch - chain.places[-1]
     sizes = len(chain.members), windows
     yield f"static const chain {name}_chain = {{{name}_members, {name}_reads, {', '.join(map(str, sizes))}}};"
@@ -206,12 +225,16 @@ def _loop_tables(plan: Plan, isas: Sequence[Isa]) -> Iterator[str]:
         rows.append(_step_row(name, step, isas))
         first += len(step.layers)
     yield '#include "loop.c"'
-    yield _table("loop", "loops", loops)
+    yield table("loop", "loops", loops)
     yield from functions
-    yield _table("step", "steps", rows)
+    yield table("step", "steps", rows)
 
 
-def _address(buffer: Buffer) -> str:
+def _address(buffer: Buffer, plan: Plan) -> str:
+    if buffer.space == "sizes":
+        return glue_sizes.array(buffer, plan)
+    if buffer.space == "arena" and plan.ranges:
+        return f"f->arena + f->places[{buffer.index}] * (size_t)ALIGNMENT + {buffer.offset}"
     if buffer.space == "local":
         return f"(char *)((uintptr_t)f->local + {buffer.offset} - (uintptr_t)f->image * {buffer.image_bytes})"
     if buffer.space in ("input", "output", "window"):
@@ -221,46 +244,33 @@ def _address(buffer: Buffer) -> str:
 
 def _step_row(name: str, step: Step, isas: Sequence[Isa]) -> str:
     functions = ", ".join(f"{name}{isa.suffix}" for isa in isas)
-    return f"{{{step.chunks}, {step.group}, {{{functions}}}}}, /* {_comment(step.name)} */"
+    chunks = step.chunks if isinstance(step.chunks, int) else 0  # else a run sets it
+    return f"{{{chunks}, {step.group}, {{{functions}}}}}, /* {comment(step.name)} */"
 
 
 def _isa_row(isa: Isa) -> str:
-    return f"{{{_quoted(isa.name)}, {{{', '.join(f'{word:#x}' for word in needs(isa))}}}}},"
+    return f"{{{quoted(isa.name)}, {{{', '.join(f'{word:#x}' for word in needs(isa))}}}}},"
 
 
-def _port_tables(kind: str, ports: Sequence[Port]) -> list[str]:
+def _port_tables(kind: str, ports: Sequence[Port], highest: Mapping[str, int]) -> list[str]:
+    """Shapes and bytes are those with the highest sizes."""
     tables, rows = [], []
     for i, port in enumerate(ports):
-        shape = f"{kind}_shape_{i}"
-        tables.append(_table("int64_t", shape, (f"{size}," for size in port.shape)))
-        rows.append(f"{{{_quoted(port.name)}, {_quoted(port.dtype)}, {shape}, {len(port.shape)}, {port.nbytes}}},")
-    return [*tables, _table("port", f"{kind}_ports", rows)]
+        shape, most = f"{kind}_shape_{i}", port.at(highest)
+        tables.append(table("int64_t", shape, (f"{size}," for size in most.shape)))
+        named = f"{quoted(port.name)}, {quoted(port.dtype)}, {shape}, {len(port.shape)}"
+        rows.append(f"{{{named}, {most.nbytes}, {np.dtype(port.dtype).itemsize}}},")
+    return [*tables, table("port", f"{kind}_ports", rows)]
 
 
-def _table(kind: str, name: str, rows: Iterable[str]) -> str:
-    """A constant C array; C has no empty ones, so that one without rows gets a row of zeros that no count reaches."""
-    return f"static const {kind} {name}[] = {{\n    " + "\n    ".join(list(rows) or ["0"]) + "\n};"
+def _ports(plan: Plan) -> list[tuple[str, Sequence[Port]]]:
+    return [("input", plan.inputs), ("output", plan.outputs)]
 
 
 def _port_entry(port: Port) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape)}
+    return {"name": port.name, "dtype": port.dtype, "shape": [d if isinstance(d, int) else str(d) for d in port.shape]}
 
 
 def _port_comments(kind: str, ports: Sequence[Port]) -> list[str]:
-    lines = [f" *   {i}  {_comment(p.name)}  {p}" for i, p in enumerate(ports)]
+    lines = [f" *   {i}  {comment(p.name)}  {p}" for i, p in enumerate(ports)]
     return [f" * {kind}:", *lines]
-
-
-def _comment(text: str) -> str:
-    """`text` as one line that cannot end a C comment."""
-    return re.sub(r"[^ -~]", "?", text).replace("*/", "*-").replace("/*", "-*")
-
-
-def _quoted(text: str | Path) -> str:
-    """A C or assembler string of any text or path: quotes, backslashes and all outside plain ASCII in octal."""
-    octal = (chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03o}" for b in str(text).encode())
-    return f'"{"".join(octal)}"'
-
-
-def _round_up(size: int) -> int:
-    return -(-size // _PADDING) * _PADDING

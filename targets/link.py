@@ -98,7 +98,7 @@ class _Inputs:
 
     @property
     def abi(self) -> list[str]:
-        return [f"{self.plan.name}_{function}" for function in glue.FUNCTIONS]
+        return [f"{self.plan.name}_{function}" for function in glue.functions(self.plan)]
 
 
 def _link_so(inputs: _Inputs, artifact: Path) -> None:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.chains import Walk
 from sparsec.errors import SparsecError, UsageError
-from sparsec.ir import Panel, PanelAttr, node_name
+from sparsec.ir import Contraction, Panel, PanelAttr, node_name
+from sparsec.ir.dims import Dim, NotFixed, Sym
+from sparsec.ir.ops import KERNEL
+from sparsec.ir.ranges import bounds, fixed_at, symbols_of, typical
 from sparsec.target import Cache, Candidate, Plan, Target
 from sparsec.targets import codegen
 from sparsec.targets.cost import CostModel, moved
 from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.call import Call
+from sparsec.targets.kernels.call import Call, Sizes
+from sparsec.targets.kernels.images import by_images
 from sparsec.targets.kernels.table import candidates_of, family_of, takes_pairs, takes_parts, ways_of
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
 from sparsec.weights import WeightStore
 
+TOKENS = 128  # in a panel, where only a run tells how many there are
 TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.emit_assembly}
 
 
@@ -36,24 +43,50 @@ class NativeTarget(Target):
         self.measured: Measured | None = None
         self.threads = 1
 
-    def panel(self, height: int, width: int) -> PanelAttr | None:
+    def panel(self, height: Dim, width: int) -> PanelAttr | None:
+        if isinstance(height, Sym):
+            return self._panel_of_tokens(height) if width == 1 else None
         if height * width == 1:
             return None
         rows = min(range(1, height + 1), key=lambda rows: _panel_cost(rows, height, width, self.threads))
         return PanelAttr(Panel(rows, _stride(rows, width)))
 
+    def _panel_of_tokens(self, tokens: Dim) -> PanelAttr:
+        """Rows of a symbolic number: 8 vectors of 16, or fewer where there are never as many."""
+        rows = min(TOKENS, _stride(1, bounds(tokens, self.ranges)[1]))
+        return PanelAttr(Panel(rows, rows))
+
     def takes_panels(self, op: Operation) -> bool:
-        family = family_of(op)
-        return family is not None and family.takes_panels(op)
+        with fixed_at(op, typical(self.ranges)):
+            family = family_of(op)
+            return family is not None and family.takes_panels(op)
 
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
-        return self.precision == "bf16" and takes_pairs(op, values)
+        with fixed_at(op, typical(self.ranges)):
+            return self.precision == "bf16" and takes_pairs(op, values)
 
     def takes_parts(self, op: Operation) -> bool:
-        return self.precision == "f32" and takes_parts(op)
+        with fixed_at(op, typical(self.ranges)):
+            return self.precision == "f32" and takes_parts(op)
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
-        return candidates_of(op, weights, self)
+        with fixed_at(op, typical(self.ranges)):
+            found = candidates_of(op, weights, self)
+        return [one for one in found if self._runs(op, weights, one)] if symbols_of(op) else found
+
+    def _runs(self, op: Operation, weights: WeightStore, candidate: Candidate) -> bool:
+        """Whether a kernel that was found for typical sizes runs with all."""
+        before = op.attributes.get(KERNEL)
+        if isinstance(op, Contraction):
+            op.attributes[KERNEL] = StringAttr(candidate.row)
+        try:
+            return bool(self.lower(op, weights))
+        except NotFixed:
+            return False
+        finally:
+            op.attributes.pop(KERNEL, None)
+            if before is not None:
+                op.attributes[KERNEL] = before
 
     def ways(self, op: Operation, weights: WeightStore) -> Sequence[Way]:
         """The kernels between which tuning can choose for `op`; none where there is but one."""
@@ -64,11 +97,18 @@ class NativeTarget(Target):
         return self.cost.seconds({**kernel.work(self.isas[0]), **moved(kernel.moves, read, written, self.cost.caches)})
 
     def lower(self, op: Operation, weights: WeightStore) -> Sequence[Call]:
-        """The kernel calls that compute `op`, whose layouts and kernel are chosen."""
-        family = family_of(op)
+        """The kernel calls that compute `op`, whose layouts and kernel are chosen.
+
+        Raises NotFixed where the sizes are symbolic and the kernel takes numbers only.
+        """
+        with fixed_at(op, typical(self.ranges)):
+            family = family_of(op)
         if family is None:
             raise SparsecError(f"{self.name} has no kernel for {op.name} ({node_name(op)})")
-        return family.lower(op, weights)
+        if not symbols_of(op):
+            return family.lower(op, weights)
+        calls = by_images(op, family, weights, self.ranges) or family.lower(op, weights)
+        return [_sized(call) for call in calls]
 
     @property
     def cache(self) -> Cache:
@@ -102,6 +142,13 @@ class NativeTarget(Target):
 
     def check_output(self, output: Path, emit: str) -> None:
         """Raises UsageError where what is written beside `output` has no place there."""
+
+
+def _sized(call: Call) -> Call:
+    """The call with the sizes that its kernel reads."""
+    names = call.kernel.symbols
+    given = any(isinstance(argument, Sizes) for argument in call.arguments)
+    return call if given or not names else replace(call, arguments=(*call.arguments, Sizes(names)))
 
 
 def _stride(rows: int, width: int) -> int:

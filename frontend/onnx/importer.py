@@ -18,7 +18,7 @@ from sparsec.frontend.onnx.functions import opsets_of
 from sparsec.frontend.onnx.graph import Importer, Scope
 from sparsec.frontend.onnx.load import load
 from sparsec.frontend.onnx.node import Sizes, Value
-from sparsec.frontend.onnx.ports import input_types
+from sparsec.frontend.onnx.ports import Given, input_types
 from sparsec.frontend.onnx.problems import Problem, raise_all
 from sparsec.frontend.onnx.structure import subgraphs
 from sparsec.ir import SpOp, TensorType, type_of
@@ -34,6 +34,7 @@ class Report:
     operators: Counter[str] = field(default_factory=Counter)
     inputs: dict[str, TensorType] = field(default_factory=dict)
     outputs: dict[str, TensorType | None] = field(default_factory=dict)
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     model: Model | None = None
 
@@ -41,12 +42,12 @@ class Report:
 def import_model(
     path: str | os.PathLike[str],
     shapes: Mapping[str, Sequence[int]] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, Given] | None = None,
 ) -> Model:
     """The model in an ONNX file as tensor IR and weights.
 
-    `shapes` gives the shapes of inputs, `dims` the sizes of symbolic dimensions by name; sizes fixed by neither stay
-    symbolic. Large weights are views of the mapped file.
+    `shapes` gives the shapes of inputs, `dims` the sizes of symbolic dimensions by name, or their lowest and highest
+    sizes, or others that they equal; sizes fixed by neither stay symbolic. Large weights are views of the mapped file.
     Raises UsageError (no such file, shapes that do not fit), InvalidModel (broken or unsafe file) and UnsupportedModel,
     which lists every node that is not supported.
     """
@@ -59,7 +60,7 @@ def import_model(
 def check_model(
     path: str | os.PathLike[str],
     shapes: Mapping[str, Sequence[int]] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, Given] | None = None,
 ) -> Report:
     """Everything that keeps a model from being compiled, at once; and the imported model where that is nothing.
 
@@ -70,7 +71,7 @@ def check_model(
     report = Report(name, opsets_of(proto.opset_import), _count_operators(proto))
     importer = Importer(proto, reader)
     try:
-        report.inputs = input_types(proto.graph, shapes or {}, dims or {})
+        report.inputs, report.ranges = input_types(proto.graph, shapes or {}, dims or {})
         outputs = _walk(importer, proto, report)
         if not importer.problems:
             report.model = _finish(importer, outputs, report)
@@ -108,7 +109,7 @@ def _finish(importer: Importer, outputs: Sequence[Value], report: Report) -> Mod
     module = ModuleOp([main])
     module.verify(verify_nested_ops=False)
     importer.weights.drop_unused(module)
-    return Model(module, importer.weights, report.name)
+    return Model(module, importer.weights, report.name, dict(report.ranges))
 
 
 def _drop_dead(importer: Importer) -> None:

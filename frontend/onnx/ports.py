@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from onnx import GraphProto, TensorShapeProto, ValueInfoProto
 
@@ -17,10 +18,14 @@ from sparsec.ir.shapes import format_shape
 from sparsec.ir.types import element_of
 
 Shapes = Mapping[str, Sequence[int]]
+Given: TypeAlias = "int | tuple[int, int] | range | str"
+"""What a caller says of a symbol: its size, the lowest and highest that it may be, or another symbol that it equals."""
 
 
-def input_types(graph: GraphProto, shapes: Shapes, dims: Mapping[str, int]) -> dict[str, TensorType]:
-    """The types of the inputs that a caller gives, symbols replaced where `shapes` or `dims` fix them.
+def input_types(
+    graph: GraphProto, shapes: Shapes, dims: Mapping[str, Given]
+) -> tuple[dict[str, TensorType], dict[str, tuple[int, int]]]:
+    """The types of the inputs that a caller gives, symbols replaced where `shapes` or `dims` fix them; and the ranges.
 
     Raises UsageError where a given shape or size does not fit, InvalidModel and UnsupportedModel for bad declarations.
     """
@@ -33,8 +38,14 @@ def input_types(graph: GraphProto, shapes: Shapes, dims: Mapping[str, int]) -> d
         if port.name in types:
             raise InvalidModel(f"two inputs are called {port.name!r}")
         types[port.name] = declared_type(port, shapes.get(port.name))
-    fixed = _fixed_sizes(types, shapes, dims)
-    return {name: type_.substitute(fixed) for name, type_ in types.items()}
+    known = sorted(set().union(*(symbols(dim) for type_ in types.values() for dim in type_.shape)))
+    fixed = _fixed_sizes(known, dims)
+    for name, given in shapes.items():
+        _fix_by_shape(name, types[name].shape, given, fixed)
+    ranges = _ranges(dims)
+    if twice := sorted(name for name in ranges if name in fixed):
+        raise UsageError(f"--dim {twice[0]} is a range, and --shape fixes it: give one of them")
+    return {name: type_.substitute(fixed) for name, type_ in types.items()}, ranges
 
 
 def declared_type(port: ValueInfoProto, given: Sequence[int] | None = None) -> TensorType:
@@ -68,17 +79,44 @@ def _identifier(name: str) -> str:
     return f"d{text}" if text[0].isdigit() or keyword.iskeyword(text) else text
 
 
-def _fixed_sizes(types: Mapping[str, TensorType], shapes: Shapes, dims: Mapping[str, int]) -> dict[str, Dim]:
-    known = sorted(set().union(*(symbols(dim) for type_ in types.values() for dim in type_.shape)))
+def _fixed_sizes(known: Sequence[str], dims: Mapping[str, Given]) -> dict[str, Dim]:
+    """What `dims` puts in place of symbols: sizes, and the names that others go by."""
     fixed: dict[str, Dim] = {}
     for name, size in dims.items():
-        if _identifier(name) not in known:
-            listed = ", ".join(known) or "none"
-            raise UsageError(f"no input has a symbolic size called {name!r}; the symbolic sizes are: {listed}")
-        fixed[_identifier(name)] = _checked_size(f"--dim {name}", size)
-    for name, given in shapes.items():
-        _fix_by_shape(name, types[name].shape, given, fixed)
-    return fixed
+        for used in (name, size) if isinstance(size, str) else (name,):
+            if _identifier(used) not in known:
+                listed = ", ".join(known) or "none"
+                raise UsageError(f"no input has a symbolic size called {used!r}; the symbolic sizes are: {listed}")
+        if isinstance(size, str):
+            if isinstance(dims.get(size), str) or size == name:
+                raise UsageError(f"--dim {name}={size}: {size} is no size of its own")
+        elif isinstance(size, tuple | list | range):
+            low, high = _range(name, size)
+            fixed |= {_identifier(name): low} if low == high else {}
+        else:
+            fixed[_identifier(name)] = _checked_size(f"--dim {name}", size)
+    others = {_identifier(name): _identifier(size) for name, size in dims.items() if isinstance(size, str)}
+    return {**fixed, **{name: fixed.get(other, symbol(other)) for name, other in others.items()}}
+
+
+def _ranges(dims: Mapping[str, Given]) -> dict[str, tuple[int, int]]:
+    """The lowest and highest size of each symbol that keeps its name."""
+    found = {_identifier(name): _range(name, given) for name, given in dims.items() if not isinstance(given, int | str)}
+    return {name: (low, high) for name, (low, high) in found.items() if low < high}
+
+
+def _range(name: str, given: tuple[int, int] | range) -> tuple[int, int]:
+    what = f"--dim {name}"
+    if isinstance(given, range):
+        if given.step != 1 or len(given) == 0:
+            raise UsageError(f"{what}: {given!r} is no range of sizes, lowest to highest in steps of 1")
+        given = given.start, given.stop - 1
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise UsageError(f"{what}: {given!r} is neither a size nor the lowest and the highest size")
+    low, high = (_checked_size(what, size) for size in given)
+    if low > high:
+        raise UsageError(f"{what}: {low}..{high} is no range: the lowest size comes first")
+    return low, high
 
 
 def _fix_by_shape(name: str, expected: tuple[Dim, ...], given: Sequence[int], fixed: dict[str, Dim]) -> None:

@@ -36,7 +36,8 @@ _WORST_FIRST = [error.exit_code for error in (InvalidModel, UnsupportedModel, Us
 
 def _open_sizes(report: Report) -> list[str]:
     """The sizes of inputs that `compile` wants to be told."""
-    return sorted({name for type_ in report.inputs.values() for dim in type_.shape for name in symbols(dim)})
+    found = {name for type_ in report.inputs.values() for dim in type_.shape for name in symbols(dim)}
+    return sorted(found - report.ranges.keys())
 
 
 def _layers(report: Report) -> list[dict[str, Any]]:
@@ -79,4 +80,6 @@ def _print(report: Report, layers: list[dict[str, Any]]) -> None:
     if not report.problems:
         click.echo("nothing is in the way of compiling it")
     if names := _open_sizes(report):
-        click.echo(f"to compile it, fix its open sizes: {' '.join(f'--dim {name}=N' for name in names)}")
+        click.echo(
+            f"to compile it, fix its open sizes: {' '.join(f'--dim {name}=N' for name in names)}, or give ranges (N..M)"
+        )

@@ -48,13 +48,16 @@ def connected(device: str | None) -> Iterator[Transport | None]:
         yield transport
 
 
+_DIM_HELP = "Size of a symbolic dimension, or all that a run may have (1..512), or another one that it equals."
+
+
 def shape_options(command: Callable) -> Callable:
     """`--shape x=1x3x224x224` and `--dim batch=1`, as the parameters `shapes` and `dims` (dicts)."""
     command = click.option(
         "--shape", "shapes", multiple=True, metavar="NAME=AxBxC", callback=_parse_shapes, help="Shape of an input."
     )(command)
     return click.option(
-        "--dim", "dims", multiple=True, metavar="SYMBOL=N", callback=_parse_dims, help="Size of a symbolic dimension."
+        "--dim", "dims", multiple=True, metavar="SYMBOL=N|LOW..HIGH|OTHER", callback=_parse_dims, help=_DIM_HELP
     )(command)
 
 
@@ -62,14 +65,24 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, texts: Sequence[st
     return {name: _sizes(text, size.split("x")) for text in texts for name, size in [_split(text)]}
 
 
-def _parse_dims(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, int]:
-    return {name: _sizes(text, [size])[0] for text in texts for name, size in [_split(text)]}
+def _parse_dims(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, int | tuple | str]:
+    return {name: _dim(text, size) for text in texts for name, size in [_split(text)]}
+
+
+def _dim(text: str, given: str) -> int | tuple[int, ...] | str:
+    """A size, a range as (lowest, highest), or another symbol."""
+    if ".." in given:
+        low, high = ends = _sizes(text, given.split("..", 1))
+        if low > high:
+            raise click.BadParameter(f"{text!r} is no range: the lowest size comes first")
+        return ends
+    return given if re.match(r"[^\W\d]", given) else _sizes(text, [given])[0]
 
 
 def _split(text: str) -> tuple[str, str]:
     name, equals, size = text.rpartition("=")
     if not (name and equals and size):
-        raise click.BadParameter(f"{text!r} should look like name=1x3x224x224 or name=128")
+        raise click.BadParameter(f"{text!r} should look like name=1x3x224x224, name=128 or name=1..512")
     return name, size
 
 

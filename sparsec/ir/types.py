@@ -34,7 +34,7 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-from sparsec.ir.dims import Dim, ceildiv, evaluate, parse_dim, product, symbols
+from sparsec.ir.dims import Dim, NotFixed, ceildiv, evaluate, parse_dim, product, symbols
 
 ui8 = IntegerType(8, Signedness.UNSIGNED)
 ELEMENTS: dict[str, Attribute] = {
@@ -224,9 +224,9 @@ class TensorType(ParametrizedAttribute, TypeAttribute):
 
     @property
     def static_shape(self) -> tuple[int, ...]:
-        """The shape in ints. Raises ValueError, naming the symbols, where a size is not fixed."""
+        """The shape in ints. Raises NotFixed, naming the symbols, where a size is not fixed."""
         if names := sorted(set().union(*map(symbols, self.shape))):
-            raise ValueError(f"the size of {', '.join(names)} is not fixed")
+            raise NotFixed(f"the size of {', '.join(names)} is not fixed")
         return tuple(int(dim) for dim in self.shape)  # pyright: ignore[reportArgumentType]
 
     @property

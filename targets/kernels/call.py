@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from xdsl.ir import SSAValue
 
+from sparsec.ir.dims import Dim, fixed
 from sparsec.targets.kernels.base import Kernel
 
 
@@ -37,9 +38,19 @@ Argument: TypeAlias = "SSAValue | Packed | Sizes"
 class Call:
     """One kernel over operands and results of the op, packed constants and sizes, in the order of its arguments.
 
-    `writes` are the indices of the arguments that the kernel writes; the others are only read.
+    `writes` are the indices of the arguments that the kernel writes; the others are only read. Where only the number of
+    images is symbolic, the kernel is one for `most_images`, which takes them one by one, and runs for `images` of them.
     """
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     writes: tuple[int, ...]
+    images: Dim | None = None
+    most_images: int = 1
+
+    @property
+    def chunks(self) -> Dim:
+        """The kernel's, or those of the first `images` of the images that it was written for."""
+        if self.images is None:
+            return self.kernel.chunks
+        return fixed(self.kernel.chunks) // self.most_images * self.images

@@ -3,7 +3,7 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
-enum { OK = 0, NULL_POINTER = 1, CPU_UNFIT = 2, UNKNOWN_ISA = 3, UNKNOWN_STEP = 4 };
+enum { OK = 0, NULL_POINTER = 1, CPU_UNFIT = 2, UNKNOWN_ISA = 3, UNKNOWN_STEP = 4, SIZE_UNFIT = 5 };
 
 static const port *port_at(const port *ports, int32_t count, int32_t index) {
     return index >= 0 && index < count ? &ports[index] : NULL;
@@ -20,7 +20,7 @@ static char *aligned(void *pointer) {
     return (char *)pointer + (-(uintptr_t)pointer & (ALIGNMENT - 1));
 }
 
-static void run_job(job *job, const MODEL(threads) *host) {
+static void share_out(job *job, const MODEL(threads) *host) {
 #if SPARSEC_THREADS > 1
     int32_t limit = host && host->threads > 0 && host->threads < SPARSEC_THREADS ? host->threads : SPARSEC_THREADS;
     int lent = host && host->parallel_for;
@@ -38,56 +38,92 @@ static void run_job(job *job, const MODEL(threads) *host) {
     run_alone(job);
 }
 
-PUBLIC int32_t MODEL(run_isa)(const void *const *inputs, void *const *outputs, void *workspace,
-                              const MODEL(threads) *host, int32_t isa) {
+static void run_job(job *job, const MODEL(threads) *host) {
+    uint32_t denormals = drop_denormals();
+    share_out(job, host);
+    restore_denormals(denormals);
+}
+
+static int32_t best_isa(void) {
+    uint32_t usable = usable_isas() & (SPARSEC_ISAS < 31 ? (1u << SPARSEC_ISAS) - 1 : INT32_MAX);
+    return usable ? __builtin_ctz(usable) : -1;
+}
+
+/* Checks what a run is given, and fills in the job for one with the largest sizes. */
+static int32_t prepare(job *job, const void *const *inputs, void *const *outputs, void *workspace, int32_t isa) {
     if (!workspace || missing(inputs, input_ports, SPARSEC_INPUTS)) return NULL_POINTER;
     if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
     if (isa < 0 || isa >= SPARSEC_ISAS) return UNKNOWN_ISA;
     if (!MODEL(isa_usable)(isa)) return CPU_UNFIT;
     char *arena = aligned(workspace);
-    job job = {{inputs, outputs, arena, MODEL(_weights)}, arena + SPARSEC_ARENA, isa, 1};
+    struct frame frame = {inputs, outputs, arena, MODEL(_weights)};
+    *job = (struct job){frame, steps, arena + SPARSEC_ARENA, SPARSEC_SCRATCH, isa, 1};
+    return OK;
+}
+
+static void run_call(const job *job, int32_t index) {
+    void *scratch = job->scratch;
+#if SPARSEC_LOOPS > 0
+    if (run_call_of_loop(loops, &index, &job->frame, scratch, job->isa)) return;
+    const step *layer = &layers[index];
+#else
+    const step *layer = &job->steps[index];
+#endif
+    if (layer->chunks > 0) layer->run[job->isa](&job->frame, scratch, 0, layer->chunks);
+}
+
+/* Makes one of the calls of a run. */
+static int32_t run_one(const job *job, int32_t index) {
+    if (index < 0 || index >= SPARSEC_CALLS) return UNKNOWN_STEP;
     uint32_t denormals = drop_denormals();
-    run_job(&job, host);
+    run_call(job, index);
     restore_denormals(denormals);
     return OK;
 }
 
+#if SPARSEC_SIZES > 0
+#include "sizes.c"
+#endif
+
+PUBLIC int32_t MODEL(run_isa)(const void *const *inputs, void *const *outputs, void *workspace,
+                              const MODEL(threads) *host, int32_t isa) {
+#if SPARSEC_SIZES > 0
+    return run_with_sizes(highest_sizes(), inputs, outputs, workspace, host, isa);
+#else
+    job job;
+    int32_t code = prepare(&job, inputs, outputs, workspace, isa);
+    if (code == OK) run_job(&job, host);
+    return code;
+#endif
+}
+
 PUBLIC int32_t MODEL(run_with)(const void *const *inputs, void *const *outputs, void *workspace,
                                const MODEL(threads) *host) {
-    uint32_t usable = usable_isas() & (SPARSEC_ISAS < 31 ? (1u << SPARSEC_ISAS) - 1 : INT32_MAX);
-    return usable ? MODEL(run_isa)(inputs, outputs, workspace, host, __builtin_ctz(usable)) : CPU_UNFIT;
+    int32_t isa = best_isa();
+    return isa < 0 ? CPU_UNFIT : MODEL(run_isa)(inputs, outputs, workspace, host, isa);
 }
 
 PUBLIC int32_t MODEL(run)(const void *const *inputs, void *const *outputs, void *workspace) {
     return MODEL(run_with)(inputs, outputs, workspace, NULL);
 }
 
-static void run_call(const frame *frame, void *scratch, int32_t isa, int32_t index) {
-#if SPARSEC_LOOPS > 0
-    if (run_call_of_loop(loops, &index, frame, scratch, isa)) return;
-#endif
-    const step *layer = &layers[index];
-    if (layer->chunks > 0) layer->run[isa](frame, scratch, 0, layer->chunks);
-}
-
 PUBLIC int32_t MODEL(step_count)(void) { return SPARSEC_CALLS; }
 
 PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, void *workspace, int32_t index) {
-    uint32_t usable = usable_isas();
-    if (!usable) return CPU_UNFIT;
+#if SPARSEC_SIZES > 0
+    return MODEL(run_step_sized)(highest_sizes(), inputs, outputs, workspace, index);
+#else
+    job job;
+    int32_t isa = best_isa();
+    if (isa < 0) return CPU_UNFIT;
     if (index < 0 || index >= SPARSEC_CALLS) return UNKNOWN_STEP;
-    if (!workspace || missing(inputs, input_ports, SPARSEC_INPUTS)) return NULL_POINTER;
-    if (missing((const void *const *)outputs, output_ports, SPARSEC_OUTPUTS)) return NULL_POINTER;
-    char *arena = aligned(workspace);
-    frame frame = {inputs, outputs, arena, MODEL(_weights)};
-    uint32_t denormals = drop_denormals();
-    run_call(&frame, arena + SPARSEC_ARENA, __builtin_ctz(usable), index);
-    restore_denormals(denormals);
-    return OK;
+    int32_t code = prepare(&job, inputs, outputs, workspace, isa);
+    return code == OK ? run_one(&job, index) : code;
+#endif
 }
 
 PUBLIC size_t MODEL(workspace_size)(void) {
-    return ALIGNMENT - 1 + SPARSEC_ARENA + (size_t)SPARSEC_SCRATCH * SPARSEC_THREADS;
+    return SPARSEC_WORKSPACE;
 }
 
 PUBLIC int32_t MODEL(isa_count)(void) { return SPARSEC_ISAS; }
@@ -134,6 +170,7 @@ PUBLIC const char *MODEL(error)(int32_t code) {
     case NULL_POINTER: return "an input, an output or the workspace is a null pointer";
     case CPU_UNFIT: return "this CPU lacks the instructions that the model was compiled for (" SPARSEC_ISA_NAMES ")";
     case UNKNOWN_ISA: return "the model has no code for an ISA of that index";
+    case SIZE_UNFIT: return "a size is out of the range that the model was compiled for (" SPARSEC_RANGES ")";
     case UNKNOWN_STEP: return "the model has no step of that index";
     default: return "unknown error code";
     }

@@ -21,11 +21,11 @@ static void hosted_task(void *argument, int32_t thread) {
 
 static void run_hosted(const job *job, const MODEL(threads) *host) {
     for (int32_t i = 0; i < SPARSEC_STEPS; i++) {
-        if (pieces_of(job, &steps[i]) > 1) {
-            hosted_step work = {.job = job, .step = &steps[i]};
+        if (pieces_of(job, &job->steps[i]) > 1) {
+            hosted_step work = {.job = job, .step = &job->steps[i]};
             host->parallel_for(host->context, job->threads, hosted_task, &work);
         } else {
-            run_whole(job, &steps[i]);
+            run_whole(job, &job->steps[i]);
         }
     }
 }

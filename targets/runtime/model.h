@@ -74,7 +74,7 @@ int32_t @name@_output_rank(int32_t index);
 const int64_t *@name@_output_shape(int32_t index);
 size_t @name@_output_bytes(int32_t index);
 
-/* What was compiled and why, as JSON. */
+@sizes@/* What was compiled and why, as JSON. */
 const char *@name@_manifest(void);
 
 /* The sparsec that compiled the model. */

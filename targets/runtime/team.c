@@ -64,7 +64,7 @@ static void await_change(parking_lot *lot, _Atomic uint32_t *word, uint32_t valu
 /* Whether the ticket of a share names one of its pieces. */
 static int names_piece(const job *job, int32_t index, uint64_t ticket) {
     uint32_t number = (uint32_t)(ticket >> 32);
-    return number != 0 && (uint32_t)ticket < share_of(job, &steps[number - 1], index).pieces;
+    return number != 0 && (uint32_t)ticket < share_of(job, &job->steps[number - 1], index).pieces;
 }
 
 /* Runs what is left of a share, and returns how many pieces that was: all of one step, as none ends before its pieces
@@ -75,7 +75,7 @@ static uint32_t take(team *team, int32_t index, int32_t thread) {
         if (!names_piece(team->job, index, ticket)) return taken;
         ticket = atomic_fetch_add_explicit(&team->tickets[index].next, 1, memory_order_acquire);
         if (!names_piece(team->job, index, ticket)) return taken;
-        const step *step = &steps[(ticket >> 32) - 1];
+        const step *step = &team->job->steps[(ticket >> 32) - 1];
         share share = share_of(team->job, step, index);
         run_piece(team->job, step, &share, (uint32_t)ticket, thread);
     }
@@ -144,11 +144,11 @@ static void run_team(const job *job) {
     member members[SPARSEC_THREADS - 1];
     int32_t workers = start_workers(&team, members);
     for (int32_t i = 0; i < SPARSEC_STEPS; i++) {
-        uint32_t pieces = pieces_of(job, &steps[i]);
+        uint32_t pieces = pieces_of(job, &job->steps[i]);
         if (pieces > 1)
             run_shared(&team, i, pieces);
         else
-            run_whole(job, &steps[i]);
+            run_whole(job, &job->steps[i]);
     }
     publish(&team, STOP);
     for (int32_t i = 0; i < workers; i++) pthread_join(members[i].thread, NULL);
