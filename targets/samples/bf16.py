@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsec.targets.kernels.conv.table import BF16_ROWS
+from sparsec.targets.kernels.conv.table import BF16_ROWS, STRIP_ROWS
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.table import bf16_kernels
 from sparsec.targets.samples.conv import ConvSample
 from sparsec.targets.samples.linear import LinearSample
 
 DENSE, SPARSE = BF16_ROWS.values()
+(EXPANDED,) = STRIP_ROWS.values()
 CONV_BF16 = (
     *(ConvSample(DENSE, 1.0, *sizes) for sizes in ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4))),
     ConvSample(DENSE, 1.0, 512, 64, 14, 14),
@@ -32,6 +33,15 @@ CONV_BF16 = (
     ConvSample(SPARSE, 0.1, 512, 512, 7, 7),
     ConvSample(SPARSE, 0.1, 96, 64, 28, 4, 3),
     ConvSample(SPARSE, 0.3, 64, 64, 14, 14, 3),
+    # Panels of 128 columns, as those of tokens.
+    ConvSample(DENSE, 1.0, 768, 768, 16, 8),
+    ConvSample(EXPANDED, 0.1, 768, 768, 16, 8),
+    ConvSample(EXPANDED, 0.5, 768, 768, 16, 8),
+    ConvSample(EXPANDED, 0.02, 512, 512, 14, 14),
+    ConvSample(EXPANDED, 0.3, 1024, 256, 4, 4),
+    ConvSample(EXPANDED, 0.1, 256, 2048, 16, 8),
+    ConvSample(EXPANDED, 0.1, 128, 256, 28, 4),
+    ConvSample(EXPANDED, 0.2, 32, 512, 28, 4),
 )
 
 

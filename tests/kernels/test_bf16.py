@@ -20,11 +20,12 @@ from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
 from sparsec.targets.kernels.conv.lowering import candidates, takes_pairs
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import BF16_ROWS
+from sparsec.targets.kernels.conv.table import BF16_ROWS, STRIP_ROWS
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
 every_row = pytest.mark.parametrize("row", BF16_ROWS.values(), ids=BF16_ROWS)
+every_strip_row = pytest.mark.parametrize("row", STRIP_ROWS.values(), ids=STRIP_ROWS)
 ALL = (*BF16_ISAS.values(), *ISAS.values())
 every_isa = pytest.mark.parametrize("isa", ALL, ids=lambda isa: isa.name)
 # Values lie in pairs in artifacts for x86 only.
@@ -227,3 +228,55 @@ def test_choice_of_precision():
     assert choice(AVX512_AMX, dense).startswith("conv_bf16_dense")
     assert choice(AVX512_AMX, dense, "f32").startswith("conv_f32")
     assert choice(AVX512_BF16, paired).startswith("spmm_bf16")
+
+
+# One block of K, several, the last one shorter; panels of whole strips and not, of tokens and of images.
+STRIPS = [
+    Shape(32, 32, (3, 5)),
+    Shape(288, 64, (13, 13), batch=2),
+    Shape(512, 96, (40, 1)),
+    Shape(544, 32, (197, 1)),
+    Shape(64, 64, (256, 1)),
+]
+
+
+@every_isa
+@every_strip_row
+def test_strips(isa, row):
+    cases = [case(shape) for shape in STRIPS]
+    assert all(row.fits(ConvShape.of(made.op)) for made in cases)
+    check(row, cases, isa)
+
+
+@every_x86
+@every_strip_row
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_strips_with_epilogues_and_pairs(isa, row, long):
+    def epilogue(x, bias, residual):
+        x = x + bias
+        return (x / ((-x).call("exp") + 1.0) if long else x.max(0.0)) + residual
+
+    random, cases = np.random.default_rng(3), []
+    for shape in (Shape(64, 64, (7, 9), batch=2), Shape(320, 32, (40, 1))):
+        sizes = (shape.outputs, 1, 1), case(shape).expected()[0].shape
+        extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
+        made = [case(shape, extras, region([f32] * 3, epilogue)) for _ in range(2)]
+        cases += [made[0], in_pairs(made[1], row)]
+    check(row, cases, isa)
+
+
+@pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)
+@every_strip_row
+def test_chunks_of_strips_in_any_grouping(isa, row):
+    check_groupings(row, Shape(64, 800, (9, 1)), isa)
+
+
+@every_strip_row
+def test_format_of_strips_holds_the_weights(row):
+    made = case(Shape(64, 32, (5, 5)))
+    assert isinstance(made.op, ConvOp)
+    weight = made.arrays[1]
+    packed = formats.pack(weight, row.format(ConvShape.of(made.op)))
+    np.testing.assert_array_equal(formats.unpack(packed), weight)
+    if row.sparse:
+        assert len(packed.values) == 2 * np.count_nonzero(weight.reshape(32, 32, 2).any(axis=2))

@@ -78,7 +78,8 @@ class PairedConv(ConvKernel):
         if grid.borrowed:
             return {}
         copied = shape.source.stride if shape.direct else shape.target.width
-        rows = shape.panels * -(-grid.channels // 2) * grid.rows * len(grid.phases) * grid.taps[1]
+        each = 1 if shape.direct else grid.rows * len(grid.phases) * grid.taps[1]
+        rows = shape.panels * -(-grid.channels // 2) * each
         return {"bf16 row": rows, "bf16 pair": rows * -(-copied // isa.lanes)}
 
 

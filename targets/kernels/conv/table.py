@@ -10,6 +10,7 @@ from sparsec.targets.kernels.conv.half import HalfDenseRow, HalfQuadRow
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import DeepRow, SparseRow
+from sparsec.targets.kernels.conv.strips import ExpandedRow
 from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
 from sparsec.targets.kernels.conv.winograd_strided import StridedWinogradRow
@@ -37,6 +38,8 @@ WASM_ROWS: dict[str, Row] = {row.name: row for row in (DeepRow(256, 36),)}
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""
 
+STRIP_ROWS: dict[str, Row] = {row.name: row for row in (ExpandedRow(256),)}
+"""Those of them that run 1×1 convolutions on panels as they lie, in whole steps of channels, and nothing else."""
 
 F16_ROWS: dict[str, Row] = {row.name: row for row in (HalfDenseRow(64), HalfQuadRow(128, 112), HalfQuadRow(128, 64))}
 """Rows that round products to f16, for compilations that allow it."""
@@ -44,7 +47,12 @@ F16_ROWS: dict[str, Row] = {row.name: row for row in (HalfDenseRow(64), HalfQuad
 
 def rows_of(precision: str) -> dict[str, Row]:
     """The rows whose products are at least of this precision."""
-    return {**ROWS, **ARM_ROWS, **WASM_ROWS, **{"bf16": BF16_ROWS, "f16": F16_ROWS}.get(precision, {})}
+    return {
+        **ROWS,
+        **ARM_ROWS,
+        **WASM_ROWS,
+        **{"bf16": {**BF16_ROWS, **STRIP_ROWS}, "f16": F16_ROWS}.get(precision, {}),
+    }
 
 
 @cache
@@ -67,6 +75,7 @@ __all__ = [
     "F16_ROWS",
     "ROWS",
     "SPARSE",
+    "STRIP_ROWS",
     "TAPS",
     "WASM_ROWS",
     "WINOGRAD",
