@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsec.ir import Contraction, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.kernels.region import Body, element
 from sparsec.targets.kernels.space import Space, Strides, broadcast_strides, dot, unravel
@@ -18,10 +19,10 @@ class Epilogue:
     """
 
     body: Body
-    sizes: tuple[int, ...]
+    sizes: tuple[Dim, ...]
     elements: tuple[str, ...]
     tokens: tuple[Strides, ...]
-    columns: tuple[int, ...]
+    columns: tuple[Dim, ...]
     result: str
 
     def load(
@@ -32,7 +33,7 @@ class Epilogue:
         values = []
         for ref, tokens, column in zip(extras, self.tokens, self.columns, strict=True):
             place = dot(indices, tokens)
-            values.append(b.vload(ref + place, at, count, lanes=lanes) if column else b.load(ref, place))
+            values.append(b.load(ref, place) if column == 0 else b.vload(ref + place, at, count, lanes=lanes))
         return values
 
     def apply(self, b: Builder, total: Value, extras: list[Value]) -> Value:
@@ -46,7 +47,7 @@ class Epilogue:
         total: Value,
         extras: list[Ref],
         y: Ref,
-        row: int,
+        row: Dim,
         token: Index,
         at: Index,
         count: Index | None,
@@ -59,10 +60,10 @@ class Epilogue:
 def epilogue_of(op: Contraction, axis: int = -1) -> Epilogue:
     """The epilogue of a contraction with a row-major result: m is `axis`, tokens the axes before, none come after."""
     result = type_of(op.result)
-    shape = result.static_shape
+    shape = result.shape
     axis %= len(shape)
     types = [type_of(extra) for extra in op.extras]
-    strides = [broadcast_strides(type_.static_shape, shape) for type_ in types]
+    strides = [broadcast_strides(type_.shape, shape) for type_ in types]
     merged = Space(shape[:axis], tuple(s[:axis] for s in strides)).merged()
     return Epilogue(
         Body.of(op.epilogue),

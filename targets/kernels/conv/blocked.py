@@ -11,6 +11,7 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shift import Shifting
+from sparsec.targets.kernels.conv.tokens import strips_of
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,14 @@ class BlockedConv(ConvKernel):
         arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
         with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
             packed = scratch.view("f32")
-            shifts = Shifting.fits(self.shape, b.isa)
+            shifts = not self.shape.sized and Shifting.fits(self.shape, b.isa)
             packing = Shifting(b, self.shape) if shifts else Packing(b, self.shape)
             if not self.shape.direct and not shifts:
                 b.memset(scratch, 0, self.scratch)
             with self._panels(b, begin, end) as (panel, *parts), self._groups(b, *parts) as (group, low, high):
                 image, panel = divide(panel, self.shape.target.panels, self.shape.target.images)
                 output = Output(b, self, extras, target, image, panel, group)
+                strips = strips_of(b, self.shape, panel) if self.shape.sized else None
                 with b.loop(0, self.blocks) as block:
                     channels = self._channels(b, block)
                     channel = group * self.shape.channels + block * self.block
@@ -55,7 +57,7 @@ class BlockedConv(ConvKernel):
                         rows = packed
                     depth = channels * self.shape.taps
                     rows = self.prepared(b, rows, scratch, depth)
-                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high))
+                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high, strips))
 
     def prepared(self, b: Builder, rows: Ref, scratch: Ref, depth: Index) -> Ref:
         """`depth` rows of B as the kernel multiplies them."""

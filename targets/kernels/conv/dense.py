@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from sparsec.targets.kernels.conv.blocked import BlockedConv
 from sparsec.targets.kernels.conv.kernel import Work
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
+from sparsec.targets.kernels.conv.tokens import sized_tiles
 from sparsec.targets.kernels.region import Body
 
 AHEAD = 3072  # bytes of weights: without asking for them, weights that lie in the L3 take twice the time
@@ -53,9 +54,9 @@ class DenseConv(BlockedConv):
         full, rest = divmod(self.shape.outputs, self.outputs)
         parts = self.splits if self.shape.groups == 1 else 1
         low, high, has_rest = blocks_of_parts(b, (work.low, work.high), parts, full, rest)
-        for tile, pixel in tiles_and_pixel(self.shape, b.isa, most):
-            with b.loop(0, tile.repeats) as repeat:
-                place = repeat * (tile.vectors * b.isa.lanes) + tile.start, pixel
+        for tile, start, repeats, pixel in self._tiles(b, work, most):
+            with b.loop(0, repeats) as repeat:
+                place = repeat * (tile.vectors * b.isa.lanes) + start, pixel
                 with b.loop(low, high) as block:
                     for first in range(0, self.outputs, rows):
                         some = range(first, first + rows)
@@ -65,6 +66,16 @@ class DenseConv(BlockedConv):
                         for first in range(0, rest, rows):
                             some = range(first, min(first + rows, rest))
                             self._tile(b, work, tile, place, full * self.outputs, rest, some)
+
+    def _tiles(self, b: Builder, work: Work, most: int) -> Iterator[tuple[Tile, Index, Index, int | None]]:
+        """The tiles of the panel, each with its first start and its repeats, and the pixel beside it."""
+        if work.strips is None:
+            for tile, pixel in tiles_and_pixel(self.shape, b.isa, most):
+                yield tile, tile.start, tile.repeats, pixel
+            return
+        cut = lambda columns: tiles(columns, b.isa.lanes, most)  # noqa: E731
+        for found in sized_tiles(b, self.shape, work.strips, cut):
+            yield *found, None
 
     def _tile(
         self,
@@ -136,6 +147,7 @@ class DenseRow(Row):
 
     sparse: ClassVar[bool] = False
     least: ClassVar[int] = 2 * OUTPUTS
+    sized: ClassVar[bool] = True
     space: ClassVar[Mapping[str, tuple[int, ...]]] = {"depth": (64, 96, 128, 192, 256, 384)}
 
     @property

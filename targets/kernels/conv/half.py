@@ -193,6 +193,8 @@ def _halves(weight: np.ndarray) -> np.ndarray:
 class _HalfRow:
     """What rows of f16 ask of an ISA and a shape."""
 
+    sized: ClassVar[bool] = False
+
     def suits(self, isa: Isa) -> bool:
         return isa.half_arithmetic
 

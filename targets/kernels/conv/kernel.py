@@ -101,6 +101,8 @@ class ConvKernel(Kernel):
     def walk(self) -> Walk | None:
         """Panel by panel; None where chunks are other than parts of panels, and the kernel does not say which."""
         shape = self.shape
+        if shape.sized:
+            return None
         return shape.walk(shape.target.rows, self.splits) if self.chunks == shape.panels * self.splits else None
 
     def splits_by(self, images: int) -> bool:
@@ -157,6 +159,8 @@ class Work:
     depth: Index
     low: Index
     high: Index
+    strips: Value | None = None
+    """How many strips of tokens there are in this panel, where only the run knows."""
 
 
 class Output:

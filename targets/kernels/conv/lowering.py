@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import ConvOp, WeightOp, node_name, type_of
+from sparsec.ir.dims import NotFixed
 from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
 from sparsec.targets.kernels import ways as ways_of
@@ -93,6 +94,8 @@ def _row(op: ConvOp) -> Row:
 def call(op: ConvOp, weights: WeightStore, row: Row) -> Call:
     """The call of the kernel that `row` stands for."""
     shape, extras = ConvShape.of(op), _extras(op)
+    if shape.sized and not row.sized:
+        raise NotFixed(f"{row.name} takes numbers of tokens only")
     if extras is None:
         raise ValueError(f"no kernel runs the epilogue of {node_name(op)}")
     weight = op.rhs.owner

@@ -29,6 +29,7 @@ class Row(ABC):
 
     sparse: ClassVar[bool]
     least: ClassVar[int]  # outputs of a part, which has runs or blocks of its own
+    sized: ClassVar[bool] = False  # whether it runs where only the run knows how many tokens there are
     reads_pairs: ClassVar[bool] = False  # of channels, where the source lies so
     writes_pairs: ClassVar[bool] = False  # and reads operands of the epilogue that lie so
     space: ClassVar[Mapping[str, tuple[int, ...]]] = {}  # values of the fields that tuning tries
@@ -75,7 +76,7 @@ class Row(ABC):
 
     def splits(self, shape: ConvShape) -> int:
         """Parts of the outputs (or groups) that are chunks of their own."""
-        wanted = max(-(-CHUNKS // max(1, shape.panels)), -(-shape.sums_bytes // PART_BYTES))
+        wanted = max(-(-CHUNKS // max(1, shape.some_panels)), -(-shape.sums_bytes // PART_BYTES))
         return max(1, min(wanted, shape.groups if shape.groups > 1 else shape.outputs // self.least))
 
     def format(self, shape: ConvShape) -> Format:

@@ -12,10 +12,14 @@ from xdsl.ir import SSAValue
 
 from sparsec.chains import Walk
 from sparsec.ir import ConvOp, Panel, TensorType, type_of
+from sparsec.ir.dims import is_symbolic
 from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import element
 from sparsec.targets.kernels.windows.windows import Window
+
+MOST_TOKENS = 128  # in a panel of a symbolic number of panels
+SOME_PANELS = 4  # that a symbolic number counts for
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,20 @@ class ConvShape:
 
     @classmethod
     def of(cls, op: ConvOp) -> ConvShape:
-        """The sizes of an op with static shapes."""
-        source, target = (Planes.of(type_of(value)) for value in (op.lhs, op.result))
-        return cls(source, target, Window.of(op), op.groups.value.data)
+        """The sizes of an op. Raises NotFixed where they are symbolic, but for tokens in panels (see `sized`)."""
+        source, target = (Planes.sized(type_of(value)) for value in (op.lhs, op.result))
+        shape = cls(source, target, Window.of(op), op.groups.value.data)
+        if any(map(is_symbolic, (source.images, source.height, target.height))) and not shape.sized:
+            for value in (op.lhs, op.result):
+                Planes.of(type_of(value))
+        return shape
+
+    @property
+    def sized(self) -> bool:
+        """Whether only the run knows how many tokens there are, in panels of one strip of 16 or a few."""
+        target = self.target
+        plain = self.direct and target.images == 1 and target.width == 1 and target.rows == target.stride
+        return is_symbolic(target.height) and plain and target.rows <= MOST_TOKENS and self.groups == 1
 
     @property
     def outputs(self) -> int:
@@ -57,6 +72,11 @@ class ConvShape:
     def panels(self) -> int:
         """Panels of the result, over all images."""
         return self.target.images * self.target.panels
+
+    @property
+    def some_panels(self) -> int:
+        """As many as `panels`, or a guess."""
+        return SOME_PANELS if self.sized else self.panels
 
     @property
     def direct(self) -> bool:

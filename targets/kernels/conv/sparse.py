@@ -13,7 +13,7 @@ through a general register (8 %), outputs in natural order (up to 15 %).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -38,6 +38,7 @@ from sparsec.targets.kernels.conv.stream import (
     stored,
     walk,
 )
+from sparsec.targets.kernels.conv.tokens import sized_tiles
 from sparsec.targets.kernels.region import Body
 
 LEAST = 64  # outputs of a part
@@ -67,12 +68,20 @@ class SparseConv(BlockedConv):
     def multiply(self, b: Builder, work: Work) -> None:
         parts = self.splits if self.shape.groups == 1 else 1
         head = (work.group * self.blocks + work.block) * parts
-        for tile in row_tiles(self.shape, b.isa, most_vectors(b.isa, self.columns, self.height)):
-            with b.loop(0, tile.repeats) as repeat, b.loop(work.low, work.high) as part:
-                column = repeat * (tile.vectors * b.isa.lanes) + tile.start
+        for tile, start, repeats in self._tiles(b, work):
+            with b.loop(0, repeats) as repeat, b.loop(work.low, work.high) as part:
+                column = repeat * (tile.vectors * b.isa.lanes) + start
                 place = b.convert(b.load(work.weights, head + part), "index")
                 stream = (work.weights.view("i8") + place).view("i32")
                 walk(b, stream, self.height, partial(self._row, b, work, tile, column))
+
+    def _tiles(self, b: Builder, work: Work) -> Iterator[tuple[Tile, Index, Index]]:
+        """The tiles of the panel, each with its first start and its repeats."""
+        most = most_vectors(b.isa, self.columns, self.height)
+        if work.strips is None:
+            yield from ((tile, tile.start, tile.repeats) for tile in row_tiles(self.shape, b.isa, most))
+        else:
+            yield from sized_tiles(b, self.shape, work.strips, lambda columns: tiles(columns, b.isa.lanes, most))
 
     def _row(self, b: Builder, work: Work, tile: Tile, column: Index, row: Ref, count: Value) -> None:
         """All non-zeros of one row in a block of K."""
@@ -92,14 +101,15 @@ class SparseConv(BlockedConv):
     @property
     def _asks_results(self) -> bool:
         """Whether results, and what is added to them, are more than the L2 holds: rows visit them in no order."""
-        planes = self.shape.target
-        return 4 * planes.images * planes.image_size * (1 + sum(extra.full for extra in self.extras)) > FAR
+        return (
+            4 * self.shape.some_panels * self.shape.target.panel_size * (1 + sum(extra.full for extra in self.extras))
+            > FAR
+        )
 
     @property
     def _asks_operand(self) -> bool:
         """Whether the source is more than the L2 holds, and the block that comes next lies behind this one."""
-        planes = self.shape.source
-        held = 4 * planes.images * planes.image_size
+        held = 4 * self.shape.some_panels * self.shape.source.panel_size
         return self.shape.direct and held > FAR and self._share <= MOST_SHARE
 
     @property
@@ -189,6 +199,7 @@ class SparseRow(Row):
     height: int = 1
 
     sparse: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
     least: ClassVar[int] = LEAST
     space: ClassVar[Mapping[str, tuple[int, ...]]] = {
         "depth": (32, 48, 64, 80, 96, 128, 192, 256, 384),
@@ -208,7 +219,7 @@ class SparseRow(Row):
         return self.height > 1 or not isa.lane_operands
 
     def splits(self, shape: ConvShape) -> int:
-        return parts(shape, shape.panels)
+        return parts(shape, shape.some_panels)
 
     def format(self, shape: ConvShape) -> Format:
         return k_blocked(self.block(shape) * shape.taps, self.height)
