@@ -115,6 +115,8 @@ def _type_proto(value: Value | None) -> TypeProto | None:
 
 def advice(node: Node, domain: str) -> str:
     """What the user of an unknown operator may do."""
+    if domain == "com.microsoft.nchwc":
+        return "(onnxruntime laid its weights out for one CPU; save the model with ORT_ENABLE_EXTENDED instead of ALL)"
     if domain not in ("", "com.microsoft"):
         return f"in the domain {domain!r} (give it as a model-local function, or export it as standard operators)"
     if reason := _REASONS.get(node.op):

@@ -246,8 +246,8 @@ def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, ty
     reason = str(error) or type(error).__name__
     if isinstance(error, IndexError):
         return f"has an input with too few axes or elements ({reason})", InvalidModel, ""
-    if isinstance(error, UnsupportedModel):
-        return reason, UnsupportedModel, ""
+    if isinstance(error, UnsupportedModel | UsageError):
+        return reason, type(error), ""
     shapes = [set(type_of(value).shape) for value in inputs if isinstance(value, SSAValue)]
     differing = set().union(*shapes) - set.intersection(*shapes) if shapes else set()
     names = sorted(set().union(*map(symbols, differing)))

@@ -11,7 +11,7 @@ from onnx import AttributeProto, GraphProto, NodeProto
 from xdsl.dialects.builtin import i32
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from sparsec.errors import InvalidModel, UnsupportedModel
+from sparsec.errors import InvalidModel, UnsupportedModel, UsageError
 from sparsec.ir import ExpandOp, MapOp, ReshapeOp, TransposeOp, type_of
 from sparsec.ir.dims import Dim, symbols
 from sparsec.ir.scalar import Scalar, region
@@ -253,6 +253,13 @@ class Node:
 
     def invalid(self, reason: str) -> NoReturn:
         raise InvalidModel(reason)
+
+    def misfit(self, reason: str, one: Dim, other: Dim) -> NoReturn:
+        """Sizes that must be equal are not; where symbols are in them, they may be once these are fixed."""
+        names = sorted(symbols(one) ^ symbols(other) or symbols(one))
+        if not names:
+            raise InvalidModel(reason)
+        raise UsageError(f"does not fit while {', '.join(names)} may be any size ({reason}): {_fix(names)}")
 
 
 def dims_of(value: SSAValue) -> tuple[Dim, ...]:

@@ -47,5 +47,6 @@ def raise_all(problems: Sequence[Problem]) -> None:
     lines = [f"  {problem}" for problem in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"  and {len(listed) - SHOWN} more")
-    what = "the model is invalid" if invalid else f"{len(listed)} nodes are not supported"
+    what = f"{len(listed)} nodes are not supported" if unsupported else "the model's sizes do not fit"
+    what = "the model is invalid" if invalid else what
     raise error("\n".join([f"{what}:", *lines]))

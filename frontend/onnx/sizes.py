@@ -161,6 +161,10 @@ def _product(node: Node, data: np.ndarray, axes: np.ndarray | None = None) -> np
     return np.multiply.reduce(data, None, keepdims=bool(node.integer("keepdims", 1)))
 
 
+def _shape(node: Node, data: np.ndarray) -> np.ndarray:
+    return object_array(data.shape[node.integer("start") : node.integer("end", data.ndim)])
+
+
 def _split(node: Node, data: np.ndarray, sizes: np.ndarray | None = None) -> list[np.ndarray]:
     given = _ints(sizes) or node.integers("split") or [data.shape[0] // node.wanted] * node.wanted
     return np.split(data, np.cumsum(given)[:-1])
@@ -185,6 +189,7 @@ RULES: dict[str, Rule] = {
     "Neg": lambda node, a: -a,
     "ReduceProd": _product,
     "Reshape": _reshape,
+    "Shape": _shape,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,

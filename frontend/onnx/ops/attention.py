@@ -10,14 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from xdsl.dialects.builtin import i1, i32
 from xdsl.ir import SSAValue
 
-from sparsec.frontend.onnx.limits import MAX_MADE_BYTES, check_bytes
 from sparsec.frontend.onnx.node import Node, dims_of
+from sparsec.frontend.onnx.ops.constants import steps
 from sparsec.frontend.onnx.registry import operator
-from sparsec.ir import ConcatOp, CumsumOp, MatmulOp, PadOp, SoftmaxOp, type_of
+from sparsec.ir import ConcatOp, MatmulOp, PadOp, SoftmaxOp, type_of
 from sparsec.ir.dims import Dim
 from sparsec.ir.scalar import Scalar
 from sparsec.ir.shapes import broadcast, format_shape
@@ -126,23 +125,13 @@ def _repeat(node: Node, x: SSAValue, heads: Dim) -> SSAValue:
 # ---- masks
 
 
-def places(node: Node, count: Dim, from_end: bool = False) -> SSAValue:
-    """0, 1, 2… for `count` elements; counted from the last one with `from_end`."""
-    if isinstance(count, int):
-        check_bytes([count], 4, f"the places of {node.name}", MAX_MADE_BYTES)
-        steps = np.arange(count, dtype=np.int32)
-        return node.constant(steps[::-1].copy() if from_end else steps)
-    ones = node.expand(node.constant(np.ones(1, np.int32)), [count])
-    return node.emit(CumsumOp(ones, 0, exclusive=True, reverse=from_end))
-
-
 def causal_mask(node: Node, queries: Dim, keys: Dim, past: Dim = 0) -> SSAValue:
     """Whether a query may attend to a key: [queries, keys]; `past` keys come before that of the first query.
 
     Behind a past both are counted from the end, so that its size may be a symbol.
     """
-    rows = node.reshape(places(node, queries, past != 0), [queries, 1])
-    columns = places(node, keys, past != 0)
+    rows = node.reshape(steps(node, queries, past != 0), [queries, 1])
+    columns = steps(node, keys, past != 0)
     if past == 0:
         return node.map([rows, columns], lambda row, column: column.compare("le", row))
     later = node.fixed(keys - past - queries, "the causal mask")
@@ -156,10 +145,10 @@ def lengths_mask(node: Node, lengths: SSAValue, keys: Dim, queries: Dim | None =
     if len(dims_of(lengths)) != 1:
         node.invalid(f"has lengths of shape {format_shape(dims_of(lengths))} instead of one a sequence")
     wide = node.cast(node.reshape(lengths, [*dims_of(lengths), 1, 1, 1]), i32)
-    columns = places(node, keys)
+    columns = steps(node, keys)
     if queries is None:
         return node.map([wide, columns], lambda n, column: column.compare("lt", n))
-    left = node.reshape(places(node, queries, from_end=True), [queries, 1])
+    left = node.reshape(steps(node, queries, from_end=True), [queries, 1])
     return node.map([wide, columns, left], lambda n, column, left: (column + left).compare("lt", n))
 
 

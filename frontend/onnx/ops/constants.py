@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from sparsec.frontend.onnx.limits import MAX_MADE_BYTES, check_bytes
 from sparsec.frontend.onnx.node import Node, Sizes, dims_of
@@ -10,7 +11,7 @@ from sparsec.frontend.onnx.registry import operator
 from sparsec.frontend.onnx.sizes import make_sizes, object_array
 from sparsec.frontend.onnx.tensors import dtype_of
 from sparsec.ir import CumsumOp, type_of
-from sparsec.ir.dims import ceildiv, product
+from sparsec.ir.dims import Dim, ceildiv, product
 
 _CONSTANT_KINDS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -100,10 +101,22 @@ def non_zero(node: Node):
 def trilu(node: Node):
     """The input times a mask of its last two axes: `where(mask, x, 0)`."""
     x = node.input()
-    rows, columns = (node.fixed(dim, "a triangle") for dim in dims_of(x)[-2:])
+    if len(dims_of(x)) < 2:
+        node.invalid(f"has an input with {len(dims_of(x))} axes instead of at least 2")
+    rows, columns = dims_of(x)[-2:]
     k = int(node.one(1)) if node.has(1) else 0
-    check_bytes([rows, columns], 1, f"the mask of {node.name}", MAX_MADE_BYTES)
-    k = max(-rows - 1, min(columns + 1, k))
-    ones = np.ones((rows, columns), np.bool_)
-    mask = node.constant(np.triu(ones, k) if node.integer("upper", 1) else np.tril(ones, k))
+    k = max(1 - 2**30, min(2**30 - 1, k))
+    compare = "ge" if node.integer("upper", 1) else "le"
+    places = [node.reshape(steps(node, rows), [rows, 1]), steps(node, columns)]
+    mask = node.map(places, lambda row, column: column.compare(compare, row + k if k else row))
     return node.map([mask, x], lambda m, x: m.select(x, 0))
+
+
+def steps(node: Node, count: Dim, from_end: bool = False) -> SSAValue:
+    """0, 1, 2… for `count` elements of i32; counted from the last one with `from_end`."""
+    if isinstance(count, int):
+        check_bytes([count], 4, f"the places of {node.name}", MAX_MADE_BYTES)
+        places = np.arange(count, dtype=np.int32)
+        return node.constant(places[::-1].copy() if from_end else places)
+    ones = node.expand(node.constant(np.ones(1, np.int32)), [count])
+    return node.emit(CumsumOp(ones, 0, exclusive=True, reverse=from_end))

@@ -42,7 +42,7 @@ def split(node: Node):
     if any(part < 0 for part in parts) or sum(parts) != dim:
         node.invalid(f"splits {dim} elements into {parts}")
     results, start = [], 0
-    for part in parts:
+    for part in map(int, parts):  # pyright: ignore
         results.append(slice_axis(node, x, axis, start if part else 0, part))
         start += part
     return results

@@ -15,10 +15,10 @@ from sparsec.frontend.onnx.ops.attention import (
     causal_mask,
     heads_of,
     join_heads,
-    places,
     split_heads,
     with_past,
 )
+from sparsec.frontend.onnx.ops.constants import steps
 from sparsec.frontend.onnx.ops.contraction import product
 from sparsec.frontend.onnx.ops.indexing import slice_axis
 from sparsec.frontend.onnx.registry import MICROSOFT, operator
@@ -189,7 +189,7 @@ def _padding(node: Node, mask: SSAValue, batch: Dim, queries: Dim, keys: Dim) ->
 def _within(node: Node, ends: SSAValue, batch: Dim, keys: Dim) -> SSAValue:
     """1 for keys before the ends [B], and not before the starts, where these follow: [2 B]."""
     count = dims_of(ends)[0]
-    column = node.cast(places(node, keys), type_of(ends).element)
+    column = node.cast(steps(node, keys), type_of(ends).element)
     one = node.scalar(1, ends)
     if count not in (batch, batch * 2):
         if count == batch * 3 + 2:

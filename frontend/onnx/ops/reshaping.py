@@ -33,7 +33,8 @@ def target_shape(node: Node, shape: Sequence[Dim], target: Sequence[Dim]) -> lis
     if any(isinstance(dim, int) and not 0 <= dim <= INT64_MAX for dim in result):
         node.invalid(f"has the target shape {format_shape(target)}")
     if product(result) != product(shape):
-        node.invalid(f"reshapes {format_shape(shape)} to {format_shape(target)}, which differ in elements")
+        reason = f"reshapes {format_shape(shape)} to {format_shape(target)}, which differ in elements"
+        node.misfit(reason, product(shape), product(result))
     return result
 
 
@@ -50,7 +51,8 @@ def _remaining(node: Node, shape: Sequence[Dim], others: Sequence[Dim]) -> Dim:
         node.invalid(f"has the target shape {format_shape(others)} beside -1, which leaves that size open")
     quotient = floordiv(product(total), divisor)
     if quotient * divisor != product(total):
-        node.invalid(f"cannot divide {format_shape(shape)} into {format_shape(others)} and one more axis")
+        reason = f"cannot divide {format_shape(shape)} into {format_shape(others)} and one more axis"
+        node.misfit(reason, product(shape), product(others))
     return quotient
 
 

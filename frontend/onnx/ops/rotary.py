@@ -6,7 +6,7 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from sparsec.frontend.onnx.node import Node, dims_of
-from sparsec.frontend.onnx.ops.attention import places
+from sparsec.frontend.onnx.ops.constants import steps
 from sparsec.frontend.onnx.ops.indexing import check_places, slice_axis
 from sparsec.frontend.onnx.registry import MICROSOFT, operator
 from sparsec.ir import ConcatOp, GatherOp
@@ -32,8 +32,8 @@ def microsoft_rotary_embedding(node: Node):
     if dims_of(ids) == (1,):
         x = node.input()
         length = dims_of(x)[1 if len(dims_of(x)) == 3 else 2]
-        steps = node.cast(places(node, length), i64)
-        ids = node.reshape(node.map([steps, node.cast(ids, i64)], lambda step, first: step + first), [1, length])
+        places = node.cast(steps(node, length), i64)
+        ids = node.reshape(node.map([places, node.cast(ids, i64)], lambda place, first: place + first), [1, length])
     return _rotate(node, *(_pick(node, node.input(index), ids) for index in (2, 3)))
 
 
