@@ -52,7 +52,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selection i32 [sequences, heads, query blocks, kept] names. Its arguments: that, and with a mask of `masked`
+    """What a selection i32 [sequences, heads, query blocks, kept] names. Its arguments: that; with a mask of `masked`
     heads, i32 places [masked, query tiles, key tiles] and the pool of `Blocks`.
     """
 

@@ -56,7 +56,8 @@ class TileCode:
     def emit(self, group: Group, keys: Matrix, values: Matrix, count: Index, operands: Operands, kept: Ref | None):
         """`keys` and `values` have a row for each key of the tile and a column for each feature."""
         largest = self._scores(group, keys, count, operands, kept)
-        shrunk = self._powers(group, largest, count)
+        masked = kept is not None or any(extra.by_query and extra.by_key for extra in operands.extras)
+        shrunk = self._powers(group, largest, count, masked)
         self._values(group, values, count, shrunk)
 
     def start(self, group: Group) -> None:
@@ -106,8 +107,12 @@ class TileCode:
             return score
         return b.select(b.vload(kept, key * QUERIES + query), score, -INF)
 
-    def _powers(self, group: Group, largest: list[Value], count: Index) -> list[Value]:
-        """Scores become powers; gives by what the sums so far shrink."""
+    def _powers(self, group: Group, largest: list[Value], count: Index, masked: bool) -> list[Value]:
+        """Scores become powers; gives by what the sums so far shrink.
+
+        Where scores may be `masked`, powers of −inf are 0: the least power, 2^-125, would make the first sums of a
+        query denormal, and a window then takes the time of all tiles.
+        """
         b, lanes, place = self.b, self.b.isa.lanes, self.scratch
         shifts, shrunk, sums = [], [], []
         for v in range(group.vectors):
@@ -119,7 +124,9 @@ class TileCode:
         with b.loop(0, count, carry=sums) as key:
             for v in range(group.vectors):
                 at = key * QUERIES + (group.query + v * lanes)
-                power = self._power(b.vload(place.s, at), shifts[v])
+                score = b.vload(place.s, at)
+                power = self._power(score, shifts[v])
+                power = b.select(score == -INF, b.constant(0.0, "f32", lanes), power) if masked else power
                 b.vstore(power, place.s, at)
                 sums[v] = sums[v] + power
         for v in range(group.vectors):
