@@ -48,13 +48,34 @@ class NativeTarget(Target):
             return self._panel_of_tokens(height) if width == 1 else None
         if height * width == 1:
             return None
-        rows = min(range(1, height + 1), key=lambda rows: _panel_cost(rows, height, width, self.threads))
+        rows = min(range(1, height + 1), key=lambda rows: self._panel_cost(rows, height, width))
         return PanelAttr(Panel(rows, _stride(rows, width)))
 
     def _panel_of_tokens(self, tokens: Dim) -> PanelAttr:
         """Rows of a symbolic number: 8 vectors of 16, or fewer where there are never as many."""
         rows = min(TOKENS, _stride(1, bounds(tokens, self.ranges)[1]))
         return PanelAttr(Panel(rows, rows))
+
+    def _panel_cost(self, rows: int, height: int, width: int) -> float:
+        """Padding, times what each non-zero costs beyond its multiply-adds.
+
+        A non-zero takes one broadcast and one offset load for `vectors` multiply-adds; beyond 7 vectors (or 15, which
+        leave no registers) shorter blocks of K cost what wider panels gain: 3x3 at 56 × 56 is 5 to 25 % slower with 14.
+        Threads that share one panel split its channels, and then each reads what all others wrote: on two cores, 1x1 at
+        14 × 14 is 1.2 times faster in two panels, though these have 8 % more padding.
+        Tokens (images of width 1) have no neighbours to read, so that panels may be as wide as one tile of registers: 4
+        vectors are 3 to 9 % faster than 8, with dense weights (181 GFLOP/s for 172) and with 10 % non-zeros alike. AMX
+        takes 10 to 20 % longer with them.
+        """
+        stride = _stride(rows, width)
+        vectors = stride / 16
+        narrow = width == 1 and self.precision != "bf16"
+        enough = 4 if narrow else 7
+        padding = -(-height // rows) * stride / (height * width)
+        shared = 1.2 if self.threads > 1 and rows == height else 1.0
+        beyond = 1.05 if narrow and vectors > enough else 1.0
+        too_wide = vectors > 15 and rows > 1
+        return float("inf") if too_wide else padding * (1 + 1.5 / min(vectors, enough)) * shared * beyond
 
     def takes_panels(self, op: Operation) -> bool:
         with fixed_at(op, typical(self.ranges)):
@@ -154,19 +175,3 @@ def _sized(call: Call) -> Call:
 def _stride(rows: int, width: int) -> int:
     """Floats in a channel of a panel: whole 64-byte lines, so that each channel starts on one."""
     return -(-rows * width // 16) * 16
-
-
-def _panel_cost(rows: int, height: int, width: int, threads: int) -> float:
-    """Padding, times what each non-zero costs beyond its multiply-adds.
-
-    A non-zero takes one broadcast and one offset load for `vectors` multiply-adds; beyond 7 vectors (or 15, which
-    leave no registers) shorter blocks of K cost what wider panels gain: 3x3 at 56 × 56 is 5 to 25 % slower with 14.
-    Threads that share one panel split its channels, and then each reads what all others wrote: on two cores, 1x1 at
-    14 × 14 is 1.2 times faster in two panels, though these have 8 % more padding.
-    """
-    stride = _stride(rows, width)
-    vectors = stride / 16
-    padding = -(-height // rows) * stride / (height * width)
-    too_wide = vectors > 15 and rows > 1
-    shared = 1.2 if threads > 1 and rows == height else 1.0
-    return float("inf") if too_wide else padding * (1 + 1.5 / min(vectors, 7)) * shared
