@@ -90,6 +90,10 @@ class NativeTarget(Target):
         with fixed_at(op, typical(self.ranges)):
             return self.precision == "f32" and takes_parts(op)
 
+    def mask_tile(self, op: Operation) -> tuple[int, int] | None:
+        asked = getattr(family_of(op), "mask_tile", None)
+        return asked(op) if asked is not None else None
+
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
         with fixed_at(op, typical(self.ranges)):
             found = candidates_of(op, weights, self)

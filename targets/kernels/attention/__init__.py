@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import AttentionOp, WeightOp, type_of
+from sparsec.ir.dims import fixed
+from sparsec.target import Candidate
 from sparsec.targets.kernels.attention.blocks import walk_of
 from sparsec.targets.kernels.attention.kernel import KEYS, Attention
 from sparsec.targets.kernels.attention.scores import Extra, turn
 from sparsec.targets.kernels.attention.tokens import Tokens
+from sparsec.targets.kernels.attention.walk import QUERIES
 from sparsec.targets.kernels.call import Argument, Call, Packed
 from sparsec.targets.kernels.region import Body, element
 from sparsec.weights import WeightStore
 
 
 def accepts(op: Operation) -> bool:
-    """Whether these kernels run `op`: operands that differ by query and key are f32 or booleans."""
+    """Whether these kernels run `op`: operands that differ by query and key are f32 or booleans, masks constants."""
     if not isinstance(op, AttentionOp):
+        return False
+    sizes_known = all(isinstance(size, int) for size in op.shape.scores)
+    if op.mask is not None and not (sizes_known and isinstance(op.mask.owner, WeightOp)):
+        return False
+    if op.selection is not None and not sizes_known:
         return False
     return all(_extra(value).element in ("f32", "i1") for value in op.extras if _extra(value).staged)
 
@@ -29,6 +40,19 @@ def takes_panels(op: Operation) -> bool:
 def takes_parts(op: Operation) -> bool:
     """They may lie inside other values."""
     return True
+
+
+def mask_tile(op: Operation) -> tuple[int, int]:
+    """The queries and keys of the tiles that are computed or left out."""
+    return QUERIES, KEYS
+
+
+def candidates(op: Operation, weights: WeightStore, target: Any) -> Sequence[Candidate]:
+    """The one kernel, with its predicted time."""
+    assert isinstance(op, AttentionOp)
+    (call,) = lower(op, weights)
+    sizes = [fixed(type_of(value).nbytes) for value in (op.query, op.key, op.value, op.result)]
+    return [Candidate(call.kernel.name, None, target.predicted(call.kernel, sum(sizes[:3]), sizes[3]))]
 
 
 def lower(op: Operation, weights: WeightStore) -> list[Call]:

@@ -27,7 +27,7 @@ class Blocks:
     """Lists of tiles. Its arguments: i32 starts [heads · query tiles + 1], then the pairs (first key, what counts); i1
     pool [.., size keys, QUERIES].
 
-    `heads` is 1 where all have the same lists, `share` the part of all tiles that is in them.
+    `heads` is 1 where all have the same lists.
     """
 
     keys: int
@@ -35,6 +35,7 @@ class Blocks:
     heads: int
     tiles: int
     share: float
+    partial: float
 
     name = "_blocks"
     elements = ("i32", "i1")
@@ -65,6 +66,7 @@ class Selected:
     masked: int
     tiles: int
     share: float
+    partial: float
 
     @property
     def name(self) -> str:
@@ -156,13 +158,15 @@ def walk_of(op: AttentionOp, weights: WeightStore, size: int) -> tuple[Walk, tup
     if op.selection is None:
         assert mask is not None, "one of the two is there"
         key = _key(op, size)
-        walk = Blocks(keys, size, mask.shape[0], tiles, mask.density)
+        walk = Blocks(keys, size, mask.shape[0], tiles, mask.density, mask.density * mask.partial)
         return walk, (Packed(f"{key}, lists", lambda: lists(mask)), Packed(f"{key}, pool", lambda: pool(mask)))
     assert op.block is not None, "a selection has blocks"
     _, heads, blocks, kept = type_of(op.selection).static_shape
     block = op.block.value.data
     share = min(mask.density if mask is not None else 1.0, kept * block / keys)
-    walk = Selected(keys, size, heads, blocks, block, kept, mask.shape[0] if mask is not None else 0, tiles, share)
+    partial = share * mask.partial if mask is not None else 0.0
+    masked = mask.shape[0] if mask is not None else 0
+    walk = Selected(keys, size, heads, blocks, block, kept, masked, tiles, share, partial)
     if mask is None:
         return walk, (op.selection,)
     key = _key(op, size)

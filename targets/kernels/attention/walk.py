@@ -43,6 +43,16 @@ class Walk(Protocol):
         """The elements of the arguments that it needs, which come before the result."""
         ...
 
+    @property
+    def share(self) -> float:
+        """The part of all tiles that is computed, at most."""
+        ...
+
+    @property
+    def partial(self) -> float:
+        """The part of all tiles of which only some keys count."""
+        ...
+
     def visit(self, b: Builder, place: Place, tile: Tile, alive: Alive | None) -> None:
         """Calls `tile` for all tiles of keys that the queries of `place` meet.
 
@@ -60,6 +70,7 @@ class Dense:
 
     name = ""
     elements = ()
+    share, partial = 1.0, 0.0
 
     def visit(self, b: Builder, place: Place, tile: Tile, alive: Alive | None) -> None:
         """The last tile is code of its own where its size is known."""
