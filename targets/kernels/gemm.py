@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import LINE, Isa
 
@@ -17,8 +18,8 @@ class Matrix:
     """Elements at row · `row` + column · `column` of `ref`, in elements."""
 
     ref: Ref
-    row: int
-    column: int
+    row: Dim
+    column: Dim
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def multiply(
     w: Matrix,
     rows: int,
     counts: Sequence[int | None],
-    k: int,
+    k: Dim,
     copies: int | None = None,
     started: list[Value] | None = None,
     ahead: Ahead | None = None,
@@ -100,8 +101,12 @@ def multiply(
             if by_lane and more % lanes == 0:
                 several = [b.vload(x.ref, i + more + row * x.row) for row in range(rows)]
             step(i + more, more % copies, [b.extract(each, more % lanes) for each in several])
-    for i in range(k // unroll * unroll, k):
-        step(i, i % copies)
+    if isinstance(k, int):
+        for i in range(k // unroll * unroll, k):
+            step(i, i % copies)
+    else:
+        with b.loop(k // unroll * unroll, k, carry=sums) as i:
+            step(i, 0)
     while len(sums) > size:
         half = len(sums) // 2
         sums = [x + y for x, y in zip(sums[:half], sums[half:], strict=True)]

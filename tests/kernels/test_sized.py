@@ -12,6 +12,7 @@ from sparsec.ir import (
     ExpandOp,
     GatherOp,
     MapOp,
+    MatmulOp,
     NormOp,
     PadOp,
     Panel,
@@ -28,7 +29,7 @@ from sparsec.ir import (
 )
 from sparsec.ir.dims import symbol
 from sparsec.targets.kernels import map as maps
-from sparsec.targets.kernels import movement
+from sparsec.targets.kernels import matmul, movement
 from sparsec.targets.kernels.indexing import gather, scatter
 from sparsec.targets.kernels.reductions import cumsum, norm, reduce, softmax
 
@@ -203,3 +204,19 @@ def test_scatters(isa):
         ),
     ]
     check_sized(scatter.lower, cases, isa, SIZES)
+
+
+@every_isa
+def test_products(isa):
+    pairs = [
+        ((B, 2, S, 20), (B, 2, S, 20), False, True),
+        ((B, 2, S, S), (B, 2, S, 20), False, False),
+        ((B, S, 20), (20, 33), False, False),
+        ((S, B), (S, 2 * S), True, False),
+        ((B, 3, 5), (B, 5, 7), False, False),
+    ]
+    cases = [
+        Sized(lambda env, x, y, ta=ta, tb=tb: MatmulOp(x, y, ta, tb), [x, y], rtol=1e-5, atol=1e-5)
+        for x, y, ta, tb in pairs
+    ]
+    check_sized(matmul.lower, cases, isa, [*SIZES, {"b": 1, "s": 260}])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref, Value, elements
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.movement.boxes import Cuts, walk
@@ -31,7 +32,7 @@ class ResizeAny(Kernel):
         return f"resize_{self.sampling.mode}_{self.sampling.element}{axes}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return self._cuts.chunks
 
     @property

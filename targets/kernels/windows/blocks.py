@@ -284,7 +284,7 @@ class Place:
     @property
     def _behind(self) -> int:
         """How many lanes lie behind the row."""
-        if isinstance(self.span.start, Value):
+        if not isinstance(self.span.start, int):
             return 0
         return max(0, self.span.start + self.block.slots.size - self.block.kernel.target.width)
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-from xdsl.ir import Operation
-
-from sparsec.ir import MatmulOp, type_of
+from sparsec.ir.dims import Dim
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.kernels.base import Kernel
-from sparsec.targets.kernels.call import Call
-from sparsec.targets.kernels.epilogue import Epilogue, epilogue_of
+from sparsec.targets.kernels.epilogue import Epilogue
 from sparsec.targets.kernels.gemm import Matrix, Rows, column_vectors, multiply, tile_rows, tile_vectors
-from sparsec.targets.kernels.region import element
-from sparsec.targets.kernels.space import Space, broadcast_strides, dot, unravel
+from sparsec.targets.kernels.space import Space, dot, unravel
 from sparsec.targets.kernels.transpose import COLUMNS, block_rows, columns_of
-from sparsec.weights import WeightStore
 
 PANEL = 32
 GROUP = 240  # rows that share a packing of b; a multiple of all tile heights
@@ -30,12 +26,15 @@ NEAR = 64  # floats between rows of b that are close enough to be read in place
 
 @dataclass(frozen=True)
 class Matmul(Kernel):
-    """Arguments: a, b, the epilogue's extras, y. `batch` has the strides of a and of b."""
+    """Arguments: a, b, the epilogue's extras, y. `batch` has the strides of a and of b.
+
+    n, m and k are ints; `SizedMatmul` takes symbols as well.
+    """
 
     batch: Space
-    n: int
-    m: int
-    k: int
+    n: Any
+    m: Any
+    k: Any
     transpose_a: bool
     transpose_b: bool
     epilogue: Epilogue
@@ -45,19 +44,19 @@ class Matmul(Kernel):
         return f"matmul_f32_n{PANEL}{'_ta' if self.transpose_a else ''}{'_tb' if self.transpose_b else ''}"
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Dim:
         return prod(self.batch.sizes) * self._panels * self._groups
 
     @property
-    def scratch(self) -> int:
+    def scratch(self) -> Dim:
         return self.k * PANEL * 4
 
     @property
-    def _panels(self) -> int:
+    def _panels(self) -> Any:
         return -(-self.m // PANEL)
 
     @property
-    def _groups(self) -> int:
+    def _groups(self) -> Any:
         return max(1, -(-self.n // GROUP))
 
     def emit(self, b: Builder) -> None:
@@ -70,10 +69,10 @@ class Matmul(Kernel):
             *batch, group, panel = unravel(b, chunk, sizes)
             x, w = (ref + dot(batch, strides) for ref, strides in zip((x, w), self.batch.strides, strict=True))
             flat = chunk // (self._groups * self._panels) if batch else 0
-            job = _Job(x, w, extras, y, scratch.view("f32"), flat * self.n, group)
+            job = Job(x, w, extras, y, scratch.view("f32"), flat * self.n, group)
             self._any_panel(b, job, panel)
 
-    def _any_panel(self, b: Builder, job: _Job, panel: Index) -> None:
+    def _any_panel(self, b: Builder, job: Job, panel: Index) -> None:
         whole, rest = divmod(self.m, PANEL)
         if not rest:
             self._any_group(b, job, panel * PANEL, PANEL)
@@ -85,7 +84,7 @@ class Matmul(Kernel):
             with branch.else_():
                 self._any_group(b, job, whole * PANEL, rest)
 
-    def _any_group(self, b: Builder, job: _Job, column: Index, width: int) -> None:
+    def _any_group(self, b: Builder, job: Job, column: Index, width: Any) -> None:
         """The rows of a group times `width` columns from `column` on."""
         right = self._right(b, job, column, width)
         most = tile_rows(b.isa)
@@ -102,7 +101,7 @@ class Matmul(Kernel):
             tile = lambda row, count: self._tile(b, job, right, row + start, count, column, width)  # noqa: E731
             Rows.of(last, most).visit(b, tile)
 
-    def _tile(self, b: Builder, job: _Job, right: Matrix, row: Index, rows: int, column: Index, width: int) -> None:
+    def _tile(self, b: Builder, job: Job, right: Matrix, row: Index, rows: int, column: Index, width: Any) -> None:
         strides = (1, self.n) if self.transpose_a else (self.k, 1)
         left = Matrix(job.x + row * strides[0], *strides)
         step = tile_vectors(b.isa, rows, PANEL) * b.isa.lanes
@@ -115,7 +114,7 @@ class Matmul(Kernel):
                 token, place = row + r + job.token, column + (at + v * b.isa.lanes)
                 self.epilogue.store(b, total, job.extras, job.y, self.m, token, place, counts[v])
 
-    def _right(self, b: Builder, job: _Job, column: Index, width: int) -> Matrix:
+    def _right(self, b: Builder, job: Job, column: Index, width: Any) -> Matrix:
         """The columns of b, in place or packed."""
         tails = bool(width % b.isa.lanes)
         if not self.transpose_b and (self.m <= NEAR or self.n < PANEL) and (b.isa.masked_memory or not tails):
@@ -148,7 +147,7 @@ class Matmul(Kernel):
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """What a chunk works on: references at its batch, the first token of the batch, the group of rows."""
 
     x: Ref
@@ -158,31 +157,3 @@ class _Job:
     scratch: Ref
     token: Index
     group: Index
-
-
-def accepts(op: Operation) -> bool:
-    """Whether `op` multiplies matrices of f32."""
-    if not isinstance(op, MatmulOp):
-        return False
-    return all(element(type_of(value).element) == "f32" for value in (op.lhs, op.rhs, op.result))
-
-
-def takes_panels(op: Operation) -> bool:
-    """Matrices are row-major."""
-    return False
-
-
-def lower(op: Operation, weights: WeightStore) -> list[Call]:
-    """One call: both sides, operands of the epilogue, result."""
-    assert isinstance(op, MatmulOp)
-    a, b, y = (type_of(value).static_shape for value in (op.lhs, op.rhs, op.result))
-    turned_a, turned_b = bool(op.transpose_a), bool(op.transpose_b)
-    n, m, k = y[-2], y[-1], a[-2] if turned_a else a[-1]
-    # One matrix per batch, so that the strides of the last two axes fall away.
-    strides = (broadcast_strides((*shape[:-2], prod(shape[-2:])), (*y[:-2], prod(shape[-2:]))) for shape in (a, b))
-    batch = Space(y[:-2], tuple(s[:-1] for s in strides)).merged()
-    if not turned_a and len(batch.sizes) == 1 and batch.strides[0] == (n * k,) and batch.strides[1] == (0,):
-        batch, n = Space((), ((), ())), n * batch.sizes[0]
-    kernel = Matmul(batch, n, m, k, turned_a, turned_b, epilogue_of(op))
-    arguments = (op.lhs, op.rhs, *op.extras, op.result)
-    return [Call(kernel, arguments, (len(arguments) - 1,))]
