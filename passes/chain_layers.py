@@ -33,6 +33,7 @@ from sparsec.ir import FormatAttr, ReshapeOp, WeightOp, type_of
 from sparsec.ir.ops import CHAIN, IMAGES, LOOP, WINDOW, integer
 from sparsec.model import Model
 from sparsec.passes.base import Pass
+from sparsec.passes.symbolic_images import most_images
 from sparsec.target import Cache, Target
 from sparsec.weights import WeightStore
 
@@ -53,11 +54,10 @@ class ChainLayers(Pass):
 
     def apply(self, model: Model, target: Target | None) -> None:
         assert target is not None, "how kernels go through images is the target's"
-        if model.ranges:
-            return
         ops = [op for op in model.main.body.block.ops if not isinstance(op, WeightOp | ReturnOp)]
-        layers = [_Layer.of(op, target, model.weights) for op in ops]
-        runs = [run for run in _cut(layers, target.cache, self.threads) if run.chain]
+        with most_images(model, target) as able:
+            layers = [_Layer.of(op, target, model.weights) if op in able else _Layer(op, None, 0, 0) for op in ops]
+            runs = [run for run in _cut(layers, target.cache, self.threads) if run.chain]
         for number, run in enumerate(runs):
             run.annotate(number)
 

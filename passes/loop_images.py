@@ -28,6 +28,7 @@ from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.passes.chain_layers import nbytes, stored_weights
 from sparsec.passes.plan_memory import root
+from sparsec.passes.symbolic_images import most_images
 from sparsec.target import Cache, Target
 from sparsec.weights import WeightStore
 
@@ -48,13 +49,15 @@ class LoopImages(Pass):
 
     def apply(self, model: Model, target: Target | None) -> None:
         assert target is not None, "how kernels go through images is the target's"
-        if model.ranges:
-            return
+        if model.ranges and self.threads > 1:
+            return  # a run of few images would have rounds for few threads
         skipped = WeightOp | ReshapeOp | ReturnOp
         ops = [op for op in model.main.body.block.ops if not isinstance(op, skipped)]
-        layers = [_Layer.of(op, target, model.weights) for op in ops]
+        with most_images(model, target) as able:
+            layers = [_Layer.of(op, target, model.weights, op in able) for op in ops]
+            stretches = _cut(layers, target.cache, self.threads)
         number = 0
-        for stretch in _cut(layers, target.cache, self.threads):
+        for stretch in stretches:
             if stretch.size:
                 for layer in layers[stretch.start : stretch.stop]:
                     layer.op.attributes[LOOP], layer.op.attributes[IMAGES] = integer(number), integer(stretch.size)
@@ -71,9 +74,9 @@ class _Layer:
     weight_bytes: int
 
     @classmethod
-    def of(cls, op: Operation, target: Target, weights: WeightStore) -> _Layer:
+    def of(cls, op: Operation, target: Target, weights: WeightStore, able: bool = True) -> _Layer:
         sources = frozenset(root(value) for value in op.operands if not isinstance(root(value).owner, WeightOp))
-        images = _images(op)
+        images = _images(op) if able else 0
         fits = images > 1 and target.splits_by(op, weights, images)
         return cls(op, images if fits else 0, sources, stored_weights(op, weights)[1])
 

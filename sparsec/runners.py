@@ -116,7 +116,8 @@ class NativeRunner(Runner):
         """Seconds of each step in each of `repeats` runs, on this thread alone."""
         run = self._function("run_step_sized" if sizes else "run_step", ctypes.c_int32)
         arguments = self._arguments(inputs, outputs, sizes)
-        steps = range(self._function("step_count", ctypes.c_int32)())
+        count = self._function("step_count_for" if sizes else "step_count", ctypes.c_int32)
+        steps = range(count(arguments[0]) if sizes else count())
         times: list[list[float]] = [[] for _ in steps]
         for _ in range(repeats):
             for step in steps:

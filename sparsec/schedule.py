@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,8 +14,8 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation
 
 from sparsec.ir import ReshapeOp, WeightOp, node_name, type_of
-from sparsec.ir.dims import fixed
-from sparsec.ir.ranges import bounds
+from sparsec.ir.dims import Sym, fixed
+from sparsec.ir.ranges import Ranges, bounds, fixed_at, highest
 from sparsec.model import Model
 from sparsec.passes.chain_layers import chain_of_ops
 from sparsec.passes.plan_memory import MemoryPlan, chain_of, images_of, loop_of
@@ -75,7 +76,9 @@ def schedule(
                     result.kernels.append(call.kernel)
                     result.origins.append(op)
             if chain is not None:
-                steps = [_chain(result.origins[-len(steps) :], result.kernels[-len(steps) :], steps, threads)]
+                steps = [
+                    _chain(result.origins[-len(steps) :], result.kernels[-len(steps) :], steps, threads, model.ranges)
+                ]
             steps = [replace(step, name=f"{layers + i}:{step.name}") for i, step in enumerate(steps)]
             layers += len(steps)
             result.plan.steps += steps if loop is None else []
@@ -108,18 +111,25 @@ def _step(op: Operation, call: Call, model: Model, memory: MemoryPlan, file: Wei
     return Step(node_name(op), kernel.symbol, buffers, call.chunks, kernel.scratch, kernel.group)
 
 
-def _chain(ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequence[Step], threads: int) -> Step:
+def _chain(
+    ops: Sequence[Operation], kernels: Sequence[Kernel], members: Sequence[Step], threads: int, ranges: Ranges
+) -> Step:
     """One step of the calls of a chain: their windows lie behind the scratch of the kernels.
 
     Where who begins in the middle of an image computes rows anew, threads take their shares in two pieces.
     """
-    chain = chain_of_ops(ops, [kernel.walk for kernel in kernels])
+    with ExitStack() as stack:
+        for op in ops:
+            stack.enter_context(fixed_at(op, highest(ranges)))
+        chain = chain_of_ops(ops, [kernel.walk for kernel in kernels])
     assert chain is not None, "the pass that made the chain has seen to that"
     outer = tuple(dict.fromkeys(place for step in members for place in step.arguments if place.space != "window"))
     scratch = _aligned(max(fixed(step.scratch) for step in members)) + chain.places[-1]
     group = max(1, chain.chunks // (2 * threads)) if any(chain.overlap) else 1
     name = "+".join(step.name for step in members)
-    return Step(name, f"chain_{len(members)}", outer, chain.chunks, scratch, group, chain, members=tuple(members))
+    last = members[-1].chunks
+    chunks = last // chain.members[-1].walk.chunks if isinstance(last, Sym) else chain.chunks
+    return Step(name, f"chain_{len(members)}", outer, chunks, scratch, group, chain, members=tuple(members))
 
 
 def _aligned(nbytes: int) -> int:

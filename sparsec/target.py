@@ -230,6 +230,10 @@ class Target(ABC):
         """The cache for which layers are chained."""
         return Cache(0, 0.0)
 
+    def images(self, op: Operation, weights: WeightStore) -> Dim | None:
+        """How many images the kernels of `op` go through one by one, where a run tells that and no other size."""
+        return None
+
     def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
         """How the kernel of `op`, whose layouts and formats are chosen, goes through its images, if row by row."""
         return None

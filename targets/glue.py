@@ -16,6 +16,7 @@ import numpy as np
 from sparsec import chains
 from sparsec.artifact import ABI
 from sparsec.errors import UsageError
+from sparsec.ir.dims import Dim, evaluate, fixed
 from sparsec.ir.ranges import highest
 from sparsec.target import Buffer, Plan, Port, Step
 from sparsec.targets import glue_sizes
@@ -47,6 +48,14 @@ def check_name(plan: Plan) -> None:
 def functions(plan: Plan) -> tuple[str, ...]:
     """The functions of the artifact's C ABI, without the model's name."""
     return (*FUNCTIONS, *glue_sizes.FUNCTIONS) if plan.ranges else FUNCTIONS
+
+
+def calls(plan: Plan) -> Dim:
+    """How many calls of kernels a run makes, chains counted as one."""
+    total: Dim = 0
+    for step in plan.steps:
+        total = total + (step.chunks if step.loop else 1) * len(step.layers)
+    return total
 
 
 def arena_bytes(plan: Plan) -> int:
@@ -108,9 +117,9 @@ def source(plan: Plan, isas: Sequence[Isa], shared: bool) -> str:
         *(_call(name, call, plan, isa) for name, call in _calls(plan) for isa in isas),
         *(['#include "chain.c"'] if any(layer.chain for layer in plan.layers) else []),
         *(text for i, layer in enumerate(plan.layers) if layer.chain for text in _chain_tables(i, layer, isas)),
-        table("step", "layers", (_step_row(f"step_{i}", layer, isas) for i, layer in enumerate(plan.layers))),
+        table("step", "layers", (_step_row(f"step_{i}", layer, plan, isas) for i, layer in enumerate(plan.layers))),
         *(_loop_tables(plan, isas) if any(step.loop for step in plan.steps) else ["#define steps layers"]),
-        *glue_sizes.tables(plan),
+        *glue_sizes.tables(plan, calls(plan)),
         table("isa", "isas", (_isa_row(isa) for isa in isas)),
         *(text for kind, ports in _ports(plan) for text in _port_tables(kind, ports, highest(plan.ranges))),
         '#include "cpu.c"\n#include "denormals.c"\n#include "run.c"\n#include "abi.c"',
@@ -147,7 +156,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
         "CHAIN_MEMBERS": chains.LONGEST,
         "DENORMALS_ARE_ZEROS": int(any("_bf16_" in call.symbol for _, call in _calls(plan))),
         "STEPS": len(plan.steps),
-        "CALLS": sum(len(step.layers) * (step.chunks if step.loop else 1) for step in plan.steps),
+        "CALLS": fixed(calls(plan), highest(plan.ranges)),
         "LOOPS": sum(step.loop is not None for step in plan.steps),
         "INPUTS": len(plan.inputs),
         "OUTPUTS": len(plan.outputs),
@@ -221,9 +230,11 @@ def _loop_tables(plan: Plan, isas: Sequence[Isa]) -> Iterator[str]:
                 _function(name, isa, f"run_loop(&loops[{len(loops)}], f, scratch, {number}, begin, end)")
                 for number, isa in enumerate(isas)
             ]
-            loops.append(f"{{&layers[{first}], {len(step.layers)}, {loop.images}, {loop.size}, {local}}},")
-        rows.append(_step_row(name, step, isas))
+            most = evaluate(loop.images, highest(plan.ranges))
+            loops.append(f"{{&layers[{first}], {len(step.layers)}, {most}, {loop.size}, {local}}},")
+        rows.append(_step_row(name, step, plan, isas))
         first += len(step.layers)
+    yield glue_sizes.images(plan)
     yield '#include "loop.c"'
     yield table("loop", "loops", loops)
     yield from functions
@@ -242,9 +253,9 @@ def _address(buffer: Buffer, plan: Plan) -> str:
     return f"f->{buffer.space} + {buffer.offset}"
 
 
-def _step_row(name: str, step: Step, isas: Sequence[Isa]) -> str:
+def _step_row(name: str, step: Step, plan: Plan, isas: Sequence[Isa]) -> str:
     functions = ", ".join(f"{name}{isa.suffix}" for isa in isas)
-    chunks = step.chunks if isinstance(step.chunks, int) else 0  # else a run sets it
+    chunks = evaluate(step.chunks, highest(plan.ranges))  # a run puts in what its sizes ask for
     return f"{{{chunks}, {step.group}, {{{functions}}}}}, /* {comment(step.name)} */"
 
 

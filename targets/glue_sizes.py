@@ -13,7 +13,7 @@ from sparsec.target import Buffer, Corner, Plan, Port
 from sparsec.targets.c_text import quoted, round_up, table
 
 FUNCTIONS = (
-    *("run_sized", "run_isa_sized", "run_step_sized", "workspace_size_for"),
+    *("run_sized", "run_isa_sized", "run_step_sized", "step_count_for", "workspace_size_for"),
     *("size_count", "size_name", "size_low", "size_high"),
     *(f"{kind}_{query}_for" for kind in ("input", "output") for query in ("shape", "bytes")),
 )
@@ -43,8 +43,8 @@ def entries(plan: Plan) -> dict[str, Any]:
     }
 
 
-def tables(plan: Plan) -> Iterator[str]:
-    """The tables that runtime/sizes.c reads, and the functions that it calls."""
+def tables(plan: Plan, calls: Dim) -> Iterator[str]:
+    """The tables that runtime/sizes.c reads, and the functions that it calls; a run makes `calls` of kernels."""
     if not plan.ranges:
         return
     yield table("size_range", "size_ranges", (f"{{{quoted(n)}, {a}, {b}}}," for n, (a, b) in plan.ranges.items()))
@@ -56,6 +56,8 @@ def tables(plan: Plan) -> Iterator[str]:
     yield f"enum {{ SPARSEC_CORNERS = {len(ordered)} }};"
     yield f"static const uint32_t places[][{count}] = {{\n    " + "\n    ".join(rows) + "\n};"
     yield _chunks(plan)
+    counted = expression(calls, list(plan.ranges))
+    yield f"static int64_t count_calls(const int64_t *s) {{\n    (void)s;\n    return {counted};\n}}"
     for kind, ports in (("input", plan.inputs), ("output", plan.outputs)):
         yield _dims(kind, ports, plan)
     yield table("size_source", "size_sources", _sources(plan))
@@ -104,6 +106,14 @@ def _chunks(plan: Plan) -> str:
     )
 
 
+def images(plan: Plan) -> str:
+    """How many images a run takes through loops, where that depends on sizes: the same number through all."""
+    if not plan.ranges:
+        return ""
+    most = next(step.loop.images for step in plan.steps if step.loop)
+    return f"static int64_t images_of_run(const int64_t *s) {{ return {expression(most, list(plan.ranges))}; }}"
+
+
 def _dims(kind: str, ports: Sequence[Port], plan: Plan) -> str:
     """The shapes of inputs or outputs."""
     names, lines = list(plan.ranges), []
@@ -128,4 +138,4 @@ def _list(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
 
 
-__all__ = ["FUNCTIONS", "array", "corner_bytes", "corners", "entries", "expression", "fields", "tables"]
+__all__ = ["FUNCTIONS", "array", "corner_bytes", "corners", "entries", "expression", "fields", "images", "tables"]

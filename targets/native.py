@@ -22,7 +22,7 @@ from sparsec.targets.isa import Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call, Sizes
 from sparsec.targets.kernels.images import by_images
-from sparsec.targets.kernels.table import candidates_of, family_of, takes_pairs, takes_parts, ways_of
+from sparsec.targets.kernels.table import Family, candidates_of, family_of, takes_pairs, takes_parts, ways_of
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
@@ -113,6 +113,10 @@ class NativeTarget(Target):
             if before is not None:
                 op.attributes[KERNEL] = before
 
+    def _family(self, op: Operation) -> Family | None:
+        with fixed_at(op, typical(self.ranges)):
+            return family_of(op)
+
     def ways(self, op: Operation, weights: WeightStore) -> Sequence[Way]:
         """The kernels between which tuning can choose for `op`; none where there is but one."""
         return ways_of(op, weights, self)
@@ -126,8 +130,7 @@ class NativeTarget(Target):
 
         Raises NotFixed where the sizes are symbolic and the kernel takes numbers only.
         """
-        with fixed_at(op, typical(self.ranges)):
-            family = family_of(op)
+        family = self._family(op)
         if family is None:
             raise SparsecError(f"{self.name} has no kernel for {op.name} ({node_name(op)})")
         if not symbols_of(op):
@@ -138,6 +141,11 @@ class NativeTarget(Target):
     @property
     def cache(self) -> Cache:
         return Cache(self.cost.caches.l2, self.cost.seconds({"far read byte": 0.5, "far written byte": 0.5}))
+
+    def images(self, op: Operation, weights: WeightStore) -> Dim | None:
+        family = self._family(op) if symbols_of(op) else None
+        calls = by_images(op, family, weights, self.ranges) if family else []
+        return calls[0].images if calls else None
 
     def walk(self, op: Operation, weights: WeightStore) -> Walk | None:
         family = family_of(op)

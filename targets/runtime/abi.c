@@ -61,20 +61,36 @@ static int32_t prepare(job *job, const void *const *inputs, void *const *outputs
     return OK;
 }
 
-static void run_call(const job *job, int32_t index) {
-    void *scratch = job->scratch;
 #if SPARSEC_LOOPS > 0
-    if (run_call_of_loop(loops, &index, &job->frame, scratch, job->isa)) return;
-    const step *layer = &layers[index];
-#else
-    const step *layer = &job->steps[index];
+/* Runs call `*index` of all that a run makes, if a loop makes it; if not, `*index` becomes the number of its step. */
+static int run_call_of_loop(const job *job, int32_t *index) {
+    int32_t inside = 0; /* layers of loops before, less one each */
+    for (const loop *loop = loops; loop < loops + SPARSEC_LOOPS; loop++) {
+        int32_t call = *index - (int32_t)(loop->layers - layers), rounds = rounds_of(loop, &job->frame);
+        if (call < 0) break;
+        if (call < rounds * loop->count) {
+            frame inner = frame_of_round(loop, &job->frame, job->scratch, call / loop->count);
+            run_layer(loop, &loop->layers[call % loop->count], &inner, job->scratch, job->isa);
+            return 1;
+        }
+        *index -= (rounds - 1) * loop->count;
+        inside += loop->count - 1;
+    }
+    *index -= inside;
+    return 0;
+}
 #endif
-    if (layer->chunks > 0) layer->run[job->isa](&job->frame, scratch, 0, layer->chunks);
+
+static void run_call(const job *job, int32_t index) {
+#if SPARSEC_LOOPS > 0
+    if (run_call_of_loop(job, &index)) return;
+#endif
+    run_whole(job, &job->steps[index]);
 }
 
-/* Makes one of the calls of a run. */
-static int32_t run_one(const job *job, int32_t index) {
-    if (index < 0 || index >= SPARSEC_CALLS) return UNKNOWN_STEP;
+/* Makes one of the `calls` of a run. */
+static int32_t run_one(const job *job, int32_t index, int32_t calls) {
+    if (index < 0 || index >= calls) return UNKNOWN_STEP;
     uint32_t denormals = drop_denormals();
     run_call(job, index);
     restore_denormals(denormals);
@@ -118,7 +134,7 @@ PUBLIC int32_t MODEL(run_step)(const void *const *inputs, void *const *outputs, 
     if (isa < 0) return CPU_UNFIT;
     if (index < 0 || index >= SPARSEC_CALLS) return UNKNOWN_STEP;
     int32_t code = prepare(&job, inputs, outputs, workspace, isa);
-    return code == OK ? run_one(&job, index) : code;
+    return code == OK ? run_one(&job, index, SPARSEC_CALLS) : code;
 #endif
 }
 

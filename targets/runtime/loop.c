@@ -4,12 +4,27 @@
  * images, so they are given the address where image 0 would lie. */
 #include "sparsec.h"
 
-/* `images` in rounds of `size`; `local` is where in scratch their values begin. */
+/* `images` in rounds of `size`; `local` is where in scratch their values begin. Where a run tells how many images there
+ * are, these are the most, for which the layers count their chunks. */
 typedef struct loop {
     const step *layers;
     int32_t count, images, size;
     int64_t local;
 } loop;
+
+static int64_t images_of(const loop *loop, const frame *frame) {
+#if SPARSEC_SIZES > 0
+    (void)loop;
+    return images_of_run(frame->sizes);
+#else
+    (void)frame;
+    return loop->images;
+#endif
+}
+
+static int32_t rounds_of(const loop *loop, const frame *frame) {
+    return (int32_t)((images_of(loop, frame) + loop->size - 1) / loop->size);
+}
 
 static frame frame_of_round(const loop *loop, const frame *frame, void *scratch, int64_t round) {
     struct frame inner = *frame;
@@ -20,7 +35,8 @@ static frame frame_of_round(const loop *loop, const frame *frame, void *scratch,
 
 static void run_layer(const loop *loop, const step *layer, const frame *frame, void *scratch, int32_t isa) {
     int64_t chunks = layer->chunks / loop->images, stop = frame->image + loop->size;
-    if (stop > loop->images) stop = loop->images;
+    int64_t images = images_of(loop, frame);
+    if (stop > images) stop = images;
     if (chunks > 0) layer->run[isa](frame, scratch, frame->image * chunks, stop * chunks);
 }
 
@@ -31,17 +47,3 @@ static void run_loop(const loop *loop, const frame *frame, void *scratch, int32_
     }
 }
 
-/* Runs call `*index` of all that a run makes, if a loop makes it; if not, `*index` becomes the number of its layer. */
-static int run_call_of_loop(const loop *loop, int32_t *index, const frame *frame, void *scratch, int32_t isa) {
-    for (int32_t i = 0; i < SPARSEC_LOOPS; i++, loop++) {
-        int32_t call = *index - (int32_t)(loop->layers - layers), rounds = (loop->images + loop->size - 1) / loop->size;
-        if (call < 0) return 0;
-        if (call < rounds * loop->count) {
-            struct frame inner = frame_of_round(loop, frame, scratch, call / loop->count);
-            run_layer(loop, &loop->layers[call % loop->count], &inner, scratch, isa);
-            return 1;
-        }
-        *index -= (rounds - 1) * loop->count;
-    }
-    return 0;
-}

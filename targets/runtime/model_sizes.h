@@ -19,6 +19,7 @@ int32_t @name@_run_sized(const int64_t *sizes, const void *const *inputs, void *
                          const @name@_threads *threads);
 int32_t @name@_run_isa_sized(const int64_t *sizes, const void *const *inputs, void *const *outputs, void *workspace,
                              const @name@_threads *threads, int32_t isa);
+int32_t @name@_step_count_for(const int64_t *sizes);
 int32_t @name@_run_step_sized(const int64_t *sizes, const void *const *inputs, void *const *outputs, void *workspace,
                               int32_t index);
 

@@ -68,7 +68,11 @@ PUBLIC int32_t MODEL(run_step_sized)(const int64_t *sizes, const void *const *in
     int32_t code = prepare(&job, inputs, outputs, workspace, isa);
     if (code != OK) return code;
     if (!take_sizes(&job, table, sizes)) return SIZE_UNFIT;
-    return run_one(&job, index);
+    return run_one(&job, index, (int32_t)count_calls(sizes));
+}
+
+PUBLIC int32_t MODEL(step_count_for)(const int64_t *sizes) {
+    return sizes && corner_of(sizes) ? (int32_t)count_calls(sizes) : -1;
 }
 
 PUBLIC size_t MODEL(workspace_size_for)(const int64_t *sizes) {

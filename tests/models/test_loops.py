@@ -72,7 +72,7 @@ def test_a_profile_makes_all_calls_of_a_run(batch) -> None:
     profile = program.profile(1, **inputs)
     assert [name for name, _ in profile] == [layer["step"] for layer in program.manifest["layers"]]
     assert all(seconds > 0 for _, seconds in profile)
-    outputs = [np.zeros(port.shape, port.dtype) for port in program.outputs]
+    outputs = [np.zeros(port.static_shape, port.dtype) for port in program.outputs]
     program._runner.profile(list(inputs.values()), outputs, {}, 1)  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_array_equal(outputs[0], next(iter(load(plain).run(**inputs).values())))
 
