@@ -16,13 +16,16 @@ import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.kernels.gemm import column_vectors
 from sparsec.targets.kernels.linear.kernel import LinearKernel, far
 
 SLICE, WINDOW, STEPS = 16, 128, 2
 MOST_TOKENS, MOST_COLUMNS = 4, 65536
 PAIR = STEPS * SLICE * (2 + 4)  # bytes of two steps
+# How far the stream is prefetched. With 10 % of the weights, one token reads 768 × 3072 at 27.6 GB/s from the L3, 23.5
+# without, 4096 × 16384 at 16 from DRAM, 11 without; smaller layers gain up to 20 %. 2048 and 8192 do as much.
+AHEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class LinearGemv(LinearKernel):
         at = [place + 64]
         carry = [*at, *totals]
         with b.loop(0, steps, STEPS, carry=carry):
+            for line in range(0, PAIR, LINE_BYTES):
+                b.prefetch(w + carry[0] + line, AHEAD)
             for step in range(STEPS):
                 self._step(b, x, w + carry[0], carry, step)
             carry[0] = carry[0] + PAIR
