@@ -12,7 +12,7 @@ from typing import TypeAlias
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir.dims import Atom, Dim, evaluate, symbols
-from sparsec.ir.types import TensorType
+from sparsec.ir.types import ShapeAttr, TensorType
 
 Ranges: TypeAlias = Mapping[str, tuple[int, int]]
 Interval: TypeAlias = tuple[int, int]
@@ -99,15 +99,19 @@ def symbols_of(op: Operation) -> frozenset[str]:
 
 @contextmanager
 def fixed_at(op: Operation, sizes: Mapping[str, int]) -> Iterator[None]:
-    """Within it the types of an op's operands and results have these sizes in place of symbols."""
+    """Within it an op has these sizes in place of symbols: in the types of operands and results, and in properties."""
     before: dict[SSAValue, TensorType] = {}
     for value in (*op.operands, *op.results):
         if isinstance(value.type, TensorType) and value not in before:
             before[value] = value.type
             value._type = value.type.substitute(dict(sizes))
+    properties = {name: each for name, each in op.properties.items() if isinstance(each, ShapeAttr)}
+    for name, dims in properties.items():
+        op.properties[name] = ShapeAttr(tuple(evaluate(dim, sizes) for dim in dims.data))
     try:
         yield
     finally:
+        op.properties.update(properties)
         for value, type_ in before.items():
             value._type = type_
 
