@@ -19,6 +19,7 @@ from sparsec.passes.eliminate_dead_channels import EliminateDeadChannels
 from sparsec.passes.fix_dims import FixDims
 from sparsec.passes.fold_batch_norm import FoldBatchNorm
 from sparsec.passes.fold_constants import FoldConstants
+from sparsec.passes.fuse_attention import FuseAttention
 from sparsec.passes.fuse_epilogues import FuseEpilogues
 from sparsec.passes.fuse_maps import FuseMaps
 from sparsec.passes.fuse_norm import FuseNorm
@@ -41,6 +42,7 @@ PASSES: tuple[type[Pass], ...] = (
     FuseNorm,
     FoldBatchNorm,
     LegalizeSpatial,
+    FuseAttention,
     TokensInnermost,
     FuseMaps,
     FuseEpilogues,
@@ -78,6 +80,7 @@ def pipeline(
         FoldBatchNorm(),
         LegalizeSpatial(),
         *clean,
+        FuseAttention(),
         TokensInnermost(),
         *clean,
         FuseMaps(),
@@ -93,6 +96,12 @@ def pipeline(
         *([ChainLayers(threads)] if chains else []),
         PlanMemory(),
     ]
+
+
+def recognise_attention(attention: str) -> list[Pass]:
+    """The passes that need no target, up to the patterns of a file: what a model with them means."""
+    clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
+    return [FixDims({}), *clean, FuseNorm(), *clean, FuseAttention(), *clean, SparseAttention(attention)]
 
 
 @dataclass
