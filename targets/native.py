@@ -28,7 +28,7 @@ from sparsec.targets.link import emits, link
 from sparsec.targets.measured import Measured
 from sparsec.weights import WeightStore
 
-TOKENS = 128  # in a panel, where only a run tells how many there are
+TOKENS = {"f32": 64, "bf16": 128, "f16": 64}  # in a panel, where only a run tells how many there are
 TEXTS = {"mlir": codegen.emit_mlir, "llvm": codegen.emit_llvm, "asm": codegen.emit_assembly}
 
 
@@ -52,8 +52,8 @@ class NativeTarget(Target):
         return PanelAttr(Panel(rows, _stride(rows, width)))
 
     def _panel_of_tokens(self, tokens: Dim) -> PanelAttr:
-        """Rows of a symbolic number: 8 vectors of 16, or fewer where there are never as many."""
-        rows = min(TOKENS, _stride(1, bounds(tokens, self.ranges)[1]))
+        """Rows of a symbolic number: as many as are best for many tokens, or fewer where there are never as many."""
+        rows = min(TOKENS[self.precision], _stride(1, bounds(tokens, self.ranges)[1]))
         return PanelAttr(Panel(rows, rows))
 
     def _panel_cost(self, rows: int, height: int, width: int) -> float:
