@@ -36,6 +36,7 @@ from sparsec.ir import (
     ReduceOp,
     RelayoutOp,
     ResizeOp,
+    SelectBlocksOp,
     SliceOp,
     SoftmaxOp,
     WeightOp,
@@ -139,6 +140,8 @@ def _keeps_pixels(op: Operation) -> bool:
     match op:
         case AttentionOp() | ConvOp() | PoolOp() | ResizeOp() | PadOp() | LrnOp() | NormOp() | SoftmaxOp():
             return True
+        case SelectBlocksOp():
+            return True
         case MapOp():
             return all(_fits(value, op) for value in op.inputs)
         case ConcatOp():
@@ -155,7 +158,7 @@ def _keeps_pixels(op: Operation) -> bool:
 
 
 def _removes_pixels(op: Operation) -> bool:
-    return isinstance(op, ReduceOp) and {2, 3} <= set(values(op.axes))
+    return isinstance(op, SelectBlocksOp) or (isinstance(op, ReduceOp) and {2, 3} <= set(values(op.axes)))
 
 
 def _packs(op: Operation, value: SSAValue) -> bool:

@@ -20,7 +20,18 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation
 
 from sparsec.errors import UnsupportedModel
-from sparsec.ir import Contraction, FormatAttr, MatmulOp, RelayoutOp, ReshapeOp, SpOp, WeightOp, node_name, type_of
+from sparsec.ir import (
+    AttentionOp,
+    Contraction,
+    FormatAttr,
+    MatmulOp,
+    RelayoutOp,
+    ReshapeOp,
+    SpOp,
+    WeightOp,
+    node_name,
+    type_of,
+)
 from sparsec.ir.ops import KERNEL, NODE
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
@@ -88,10 +99,10 @@ class ChooseFormats(Pass):
 def _name_apart(ops: Iterable[Operation]) -> None:
     """Gives ops whose nodes have the same name, or none, names of their own: decisions and profiles go by them.
 
-    Of the ops that a node became, the one with weights keeps its name, then any but a change of layout.
+    Of the ops that a node became, the one with weights, or the attention, keeps its name, then any but a relayout.
     """
     taken: set[str] = set()
-    for op in sorted(ops, key=lambda op: (not isinstance(op, Contraction), isinstance(op, RelayoutOp))):
+    for op in sorted(ops, key=lambda op: (not isinstance(op, Contraction | AttentionOp), isinstance(op, RelayoutOp))):
         name = node_name(op)
         numbered = (f"{name}#{number}" for number in count(2))
         own = name if name not in taken else next(other for other in numbered if other not in taken)

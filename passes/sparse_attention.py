@@ -15,11 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdsl.dialects.builtin import StringAttr
 from xdsl.rewriter import Rewriter
 
 from sparsec.attention_file import BLOCK, AttentionFile, Entry, TopK, read
 from sparsec.errors import UsageError
 from sparsec.ir import AttentionOp, SelectBlocksOp, node_name, type_of
+from sparsec.ir.ops import NODE
 from sparsec.ir.shapes import format_shape
 from sparsec.masks import EMPTY, FULL, BlockMask
 from sparsec.model import Model
@@ -94,7 +96,8 @@ def _sparse_op(op: AttentionOp, found: Found, topk: TopK | None, causal: bool, m
         keep = topk.count(int(shape.keys))  # pyright: ignore[reportArgumentType]
         causal = causal or _is_causal(found.mask)
         sizes = (shape.heads, shape.kv_heads, shape.sequences, topk.block, keep, causal)
-        select = like(SelectBlocksOp(op.query, op.key, *sizes), op)
+        select = SelectBlocksOp(op.query, op.key, *sizes)
+        select.attributes[NODE] = StringAttr(f"{node_name(op)}/blocks")
         block.insert_op_before(select, op)
         selection = select.result
     new = AttentionOp(

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparsec import __version__, debug, thresholds, verify
+from sparsec import __version__, attention_file, debug, masked, thresholds, verify
 from sparsec.artifact import flat
 from sparsec.errors import UsageError
 from sparsec.frontend.onnx import Given, check_model, raise_all
 from sparsec.interpreter import run as interpret
-from sparsec.ir import Contraction, node_name, print_module
+from sparsec.ir import AttentionOp, Contraction, node_name, print_module
 from sparsec.ir.dims import Dim, symbols
 from sparsec.ir.ranges import fixed_at, typical
 from sparsec.ir.shapes import format_shape
@@ -50,7 +50,8 @@ class Options:
     `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
     `precision` bf16 or f16 lets kernels round products, never long sums, where that is faster. `tuned` is a file of
     measured times, which go before predictions. `activations` is a file of thresholds, below which inputs of layers
-    count as zeros (see `sparsec.thresholds`). `verify` is None, "random", or inputs by name.
+    count as zeros (see `sparsec.thresholds`). `attention` is a file that says which keys queries look at
+    (see `sparsec.attention_file`). `verify` is None, "random", or inputs by name.
     `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
     batch before the next one.
     """
@@ -67,6 +68,7 @@ class Options:
     verify: Mapping[str, np.ndarray] | str | None = None
     tuned: Path | None = None
     activations: Path | None = None
+    attention: Path | None = None
     chains: bool = True
     loops: bool = True
 
@@ -91,6 +93,8 @@ class Result:
         precision = self.manifest["precision"]
         rounding = sum(f"_{precision}_" in layer.get("row", "") for layer in layers)
         notes = f", {rounding} round products to {precision}" if precision != "f32" else ""
+        if self.manifest["attention"] is not None:
+            notes += f", keys of attention chosen by {self.manifest['attention']}"
         if self.manifest["tuned"] is not None:
             notes += f", {self.manifest['tuned']} chosen by measured times"
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
@@ -137,6 +141,8 @@ def compile_file(
     _check_output(output, path)
     target.check_output(output, emit)
     cuts = thresholds.read(options.activations) if options.activations is not None else {}
+    if options.attention is not None:
+        attention_file.read(options.attention)  # what is wrong in it is told before any work
     model = import_model(path, options)
     if model.ranges and isinstance(target, WasmTarget):
         raise UsageError(
@@ -146,10 +152,12 @@ def compile_file(
     references = _references(model, path, options, emit, clock)
     if cuts:
         thresholds.insert(model, cuts)
-        references = _references_with_thresholds(model, references)
+        references = _references_with_thresholds(model, references, options)
 
     clock.step("passes")
-    passed = run_pipeline(model, pipeline({}, options.formats, options.threads, options.chains, options.loops), target)
+    patterns = str(options.attention or "")
+    steps = pipeline({}, options.formats, options.threads, options.chains, options.loops, patterns)
+    passed = run_pipeline(model, steps, target)
     _warn_of_idle_times(target.measured, passed)
 
     with (
@@ -157,7 +165,7 @@ def compile_file(
         debug.stage("code generation", lambda: print_module(model.module)),
     ):
         built = Path(folder) / "built" / output.name
-        scheduled = _build(model, target, passed, built, emit, options.threads, clock)
+        scheduled = _build(model, target, passed, built, emit, options, clock)
         comparisons = _verify(built, references, target.precision, clock)
         _move(built, output)
     clock.step("done")
@@ -165,13 +173,13 @@ def compile_file(
 
 
 def _build(
-    model: Model, target: NativeTarget, passed: Passed, built: Path, emit: str, threads: int, clock: Clock
+    model: Model, target: NativeTarget, passed: Passed, built: Path, emit: str, options: Options, clock: Clock
 ) -> Schedule:
     """Writes the artifact of a model that all passes went over, and what lies beside it."""
     clock.step("pack weights")
     weights = built.parent.with_name("weights")
-    scheduled = schedule(model, target, passed.memory, weights, threads, clock.progress)
-    scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed))
+    scheduled = schedule(model, target, passed.memory, weights, options.threads, clock.progress)
+    scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed, options))
 
     clock.step("generate code and link")
     built.parent.mkdir()
@@ -272,6 +280,8 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
     clock.step("reference outputs")
     ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]
     inputs = verify.random_inputs(ports) if isinstance(options.verify, str) else dict(options.verify)
+    if options.attention is not None:
+        return inputs, masked.references(model, path, options.attention, inputs)
     expected = {"the interpreter": dict(zip(model.output_names, interpret(model, inputs), strict=True))}
     if session := verify.onnxruntime_session(path):
         expected["onnxruntime"] = session(inputs)
@@ -280,11 +290,12 @@ def _references(model: Model, path: Path, options: Options, emit: str, clock: Cl
     return inputs, expected
 
 
-def _references_with_thresholds(model: Model, references: tuple[dict, dict]) -> tuple[dict, dict]:
+def _references_with_thresholds(model: Model, references: tuple[dict, dict], options: Options) -> tuple[dict, dict]:
     """The outputs of `model`, which has thresholds; and those that it had before, for comparison only."""
     inputs, before = references
     if not before:
         return references
+    model = masked.meaning(model, options.attention) if options.attention is not None else model
     outputs = dict(zip(model.output_names, interpret(model, inputs), strict=True))
     return inputs, {"the interpreter": outputs, WITHOUT: before.get("onnxruntime", before["the interpreter"])}
 
@@ -313,7 +324,9 @@ def _tolerance(reference: str, precision: str) -> float:
     return inf if reference == WITHOUT else verify.tolerance(precision)
 
 
-def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -> dict[str, Any]:
+def _manifest(
+    model: Model, target: NativeTarget, scheduled: Schedule, passed: Passed, options: Options
+) -> dict[str, Any]:
     decisions = {decision.node: asdict(decision) for decision in passed.decisions}
     layers, origins = [], iter(zip(scheduled.kernels, scheduled.origins, strict=True))
     loops = [(step, layer.name) for step in scheduled.plan.steps if step.loop for layer in step.layers]
@@ -326,7 +339,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
                 layer["flops"] = useful_flops(op, model.weights)
             moved = [buffer.nbytes for buffer in call.arguments if buffer.space != "sizes"]
             layer["bytes"], written = sum(moved), moved[-1]
-            why = decisions.get(layer["node"], {}) if isinstance(op, Contraction) else {}
+            why = decisions.get(layer["node"], {}) if isinstance(op, Contraction | AttentionOp) else {}
             seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
             calls.append({**layer, **why, **thresholds.told(op), "seconds": seconds})
         layers.append(_chain_entry(step, calls) if step.chain else calls[0])
@@ -336,6 +349,7 @@ def _manifest(model: Model, target: NativeTarget, scheduled: Schedule, passed) -
         "model": model.name,
         "target": target.name,
         "precision": target.precision,
+        "attention": options.attention.name if options.attention is not None else None,
         "isas": [isa.name for isa in target.isas],
         "threads": scheduled.plan.threads,
         "tuned": None if target.measured is None else sum(decision.measured for decision in passed.decisions),

@@ -96,8 +96,13 @@ def has_onnxruntime() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str, np.ndarray]], dict[str, Any]] | None:
-    """`model` in onnxruntime as a function of inputs by name; None where it is not installed or refuses the model."""
+def onnxruntime_session(
+    model: Path | bytes, threads: int = 1
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, Any]] | None:
+    """`model`, a file or what is in one, in onnxruntime as a function of inputs by name.
+
+    None where onnxruntime is not installed or refuses the model.
+    """
     if not has_onnxruntime():
         return None
     import onnxruntime
@@ -106,7 +111,8 @@ def onnxruntime_session(model: Path, threads: int = 1) -> Callable[[Mapping[str,
     settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     settings.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        session = onnxruntime.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
     except Exception:  # onnxruntime raises its own family of exceptions for whatever it does not support
         return None
     names = [output.name for output in session.get_outputs()]

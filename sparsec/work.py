@@ -7,14 +7,16 @@ from math import prod
 import numpy as np
 from xdsl.ir import Operation
 
-from sparsec.ir import ConvOp, MatmulOp, WeightOp, type_of
+from sparsec.ir import AttentionOp, ConvOp, MatmulOp, WeightOp, type_of
+from sparsec.ir.dims import fixed
 from sparsec.weights import WeightStore
 
 
 def useful_flops(op: Operation, weights: WeightStore) -> int:
-    """Multiplications and additions by weights that are not zero, computed directly; 0 for all but contractions.
+    """Multiplications and additions by weights that are not zero, computed directly; 0 for other ops.
 
-    A dense layer by Winograd's method thus counts for more than it executes. Epilogues are not counted.
+    A dense layer by Winograd's method thus counts for more than it executes. Epilogues are not counted. Of attentions
+    the tiles count that hold a kept pair.
     """
     if isinstance(op, ConvOp):
         result = type_of(op.result).static_shape
@@ -25,6 +27,12 @@ def useful_flops(op: Operation, weights: WeightStore) -> int:
             return 2 * _stored(op, weights) * (prod(left) // left[-2 if op.transpose_a else -1])
         depth = left[-2 if op.transpose_a else -1]
         return 2 * prod(type_of(op.result).static_shape) * depth
+    if isinstance(op, AttentionOp):
+        shape = op.shape
+        mask = weights.mask_of(op.mask.owner).density if op.mask and isinstance(op.mask.owner, WeightOp) else 1.0
+        kept = type_of(op.selection).static_shape[3] * op.block.value.data if op.selection and op.block else shape.keys
+        share = min(mask, fixed(kept) / max(1, fixed(shape.keys)))
+        return round(2 * share * prod(map(fixed, shape.scores)) * (shape.depth + shape.value_depth))
     return 0
 
 

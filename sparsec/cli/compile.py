@@ -46,6 +46,12 @@ class _Compile(click.Command):
     metavar="FILE",
     help="Thresholds up to which inputs of layers count as zeros: .npz of `sparsec prune --activations`, or .json.",
 )
+@click.option(
+    "--attention",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON of patterns: which keys the queries of an attention look at. Changes what the model means.",
+)
 @click.option("--verify", metavar="[INPUTS.npz]", help="Compare with the reference, on these inputs or on random ones.")
 @options.as_json
 def command(
@@ -62,6 +68,7 @@ def command(
     threads,
     tuned,
     activations,
+    attention,
     verify,
     as_json,
 ) -> None:
@@ -82,6 +89,7 @@ def command(
         verify=inputs,
         tuned=tuned,
         activations=activations,
+        attention=attention,
     )
     with options.progress() as progress:
         result = compile_file(model, output, settings, progress)

@@ -38,6 +38,8 @@ def command(artifact, layer, as_json) -> None:
         for entry in layers:
             if "thresholds" in entry:
                 click.echo(f"{entry['node']}: {_cut(entry)}")
+        if (file := manifest.get("attention")) is not None:
+            click.echo(f"Compiled with --attention {file}: it says which keys queries look at, and changes the model.")
         for step in steps:
             if "members" in step:
                 click.echo(f"{_joined(step)} run together, row by row.")

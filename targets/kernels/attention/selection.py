@@ -15,7 +15,7 @@ from xdsl.ir import Operation
 
 from sparsec.ir import SelectBlocksOp, type_of
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.isa import LINE
+from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.attention.tokens import Tokens
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call
@@ -66,8 +66,6 @@ class SelectBlocks(Kernel):
     keep: int
     causal: bool
 
-    moves = "reduce"
-
     @property
     def name(self) -> str:
         return f"select_blocks_f32_b{self.block}"
@@ -88,6 +86,13 @@ class SelectBlocks(Kernel):
     def _pitch(self, tokens: Tokens) -> int:
         """Floats from one feature's means to the next one's: whole lines."""
         return -(-self._blocks(tokens) // LINE) * LINE
+
+    def work(self, isa: Isa) -> dict[str, float]:
+        """Means read all tokens once; products of means, and three operations to compare two scores, are on vectors."""
+        rows, columns = self._blocks(self.query), self._pitch(self.key) / isa.lanes
+        pooled = self.key.depth * self.block * (rows + self._blocks(self.key)) / isa.lanes
+        products = rows * columns * (self.key.depth + 3 * self._blocks(self.key))
+        return {"dense fma": self.chunks * products, "copy": self.chunks * pooled}
 
     def emit(self, b: Builder) -> None:
         with b.function(self.symbol, ["f32", "f32", "i32"]) as ((q, k, y), scratch, begin, end):
