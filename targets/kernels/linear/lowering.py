@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from sparsec.targets.kernels.epilogue import epilogue_of
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.skip import LinearSkip
 from sparsec.targets.kernels.linear.table import (
+    SKIP,
     arm_kernels,
     bf16_kernels,
     f16_kernels,
@@ -65,7 +67,7 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
         table = [*table, *_kernels(op, bf16_kernels)]
     if target.precision == "f16":
         table = [*table, *_kernels(op, f16_kernels)]
-    skipping = _skipping(op)
+    skipping = _skipping(op, target.precision)
     table = [*table, *_wide(skipping, target.threads)]
     names = {kernel.name for kernel in table}
     found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants), *skipping)}
@@ -80,7 +82,8 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """One call: rows, packed weights, operands of the epilogue, result. The kernel is the one that `op` names."""
     assert isinstance(op, MatmulOp | ConvOp), "accepts() asked for contractions"
     chosen = op.attributes.get(KERNEL)
-    tables = variants, arm_kernels, bf16_kernels, f16_kernels, skip_kernels, kernels
+    skips = (partial(skip_kernels, precision=precision) for precision in SKIP)
+    tables = variants, arm_kernels, bf16_kernels, f16_kernels, *skips, kernels
     rows = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
@@ -91,12 +94,13 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     return [Call(kernel, arguments, (len(arguments) - 1,))]
 
 
-def _skipping(op: Contraction) -> list[LinearSkip]:
+def _skipping(op: Contraction, precision: str) -> list[LinearSkip]:
     """The kernels that skip the weights of zeros, where the first operand has more of them than by chance."""
     share = nonzeros(op)
     if share is None:
         return []
-    return [replace(kernel, nonzeros=share) for kernel in _kernels(op, skip_kernels)]
+    table = partial(skip_kernels, precision=precision)
+    return [replace(kernel, nonzeros=share) for kernel in _kernels(op, table)]
 
 
 def _wide(kernels: Sequence[LinearSkip], threads: int) -> Sequence[LinearSkip]:
@@ -111,7 +115,7 @@ def _format(kernel: LinearKernel, turned: bool) -> Format:
     return Format((Level(m, "dense"), Level(k, "compressed" if kernel.sparse else "dense")))
 
 
-def _kernels(op: Contraction, table: Callable[..., list[KernelT]] = kernels) -> list[KernelT]:
+def _kernels(op: Contraction, table: Callable[..., Sequence[KernelT]] = kernels) -> Sequence[KernelT]:
     """Every kernel of `table` that runs `op`."""
     shape = type_of(op.result).static_shape
     axis = 1 if isinstance(op, ConvOp) else len(shape) - 1

@@ -13,9 +13,11 @@ al. 2024; CHESS, He et al. 2024; R-Sparse, Zhang et al. 2025); Deja Vu (Liu et a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
+from sparsec.bf16 import rounded
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE, Isa
@@ -38,14 +40,20 @@ class LinearSkip(LinearKernel):
     nonzeros: float = field(default=0.5, compare=False)
 
     sparse = False
+    weight_element: ClassVar[str] = "f32"
 
     @property
     def name(self) -> str:
-        return f"gemv_f32_skip_n{self.width}"
+        return f"gemv_{self.weight_element}_skip_n{self.width}"
 
     @property
     def layout(self) -> str:
-        return f"runs{self.width}"
+        return f"{self.weight_element} runs{self.width}"
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one weight."""
+        return 4 if self.weight_element == "f32" else 2
 
     @property
     def chunks(self) -> int:
@@ -78,7 +86,7 @@ class LinearSkip(LinearKernel):
         return 4 * (self.listed + self.tokens * self.width)
 
     def emit(self, b: Builder) -> None:
-        elements = ["f32", "f32", *self.epilogue.elements, self.epilogue.result]
+        elements = ["f32", self.weight_element, *self.epilogue.elements, self.epilogue.result]
         with b.function(self.symbol, elements, [0, 64]) as ((x, w, *extras, y), scratch, begin, end):
             places = scratch.view("i32")
             work = _Work(b, self, x, w, extras, y, places, scratch.view("f32") + self.listed)
@@ -97,9 +105,32 @@ class LinearSkip(LinearKernel):
         return {
             "skip call": 1,
             "skip run": wanted * self.chunks,
-            "skip far byte": 4 * wanted * self.m,
+            "skip far byte": self.weight_bytes * wanted * self.m,
             "skip fma": (self.tokens - 1) * wanted * self.m / isa.lanes,  # one token's take no time beside the bytes
         }
+
+
+@dataclass(frozen=True)
+class SkipBf16(LinearSkip):
+    """Weights rounded to bf16: half the bytes. Inputs and products are f32."""
+
+    weight_element: ClassVar[str] = "bf16"
+
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        return rounded(super().pack(w))
+
+
+@dataclass(frozen=True)
+class SkipHalf(LinearSkip):
+    """Weights rounded to f16, where layers may be."""
+
+    weight_element: ClassVar[str] = "f16"
+
+    def suits(self, isa: Isa) -> bool:
+        return isa.half_arithmetic
+
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        return super().pack(w).astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -184,7 +215,7 @@ class _Work:
         b, kernel, lanes = self.b, self.kernel, self.b.isa.lanes
         places = [self._place(at + i) for i in range(rows)]
         sources = [w + place * run for place in places]
-        ahead = rows > 1 and 4 * kernel.m * kernel.k <= MOST_AHEAD
+        ahead = rows > 1 and kernel.weight_bytes * kernel.m * kernel.k <= MOST_AHEAD
         following = [w + self._place(at + rows + i) * run for i in range(rows)] if ahead else []
         factors = [
             [b.broadcast(b.load(self.x + token * kernel.k, p)) for p in places] for token in range(kernel.tokens)
@@ -194,7 +225,7 @@ class _Work:
             for source in following:
                 b.prefetch(source, column)
             for v in range(0, step, lanes):
-                columns = [b.vload(source, column + v) for source in sources]
+                columns = [b.convert(b.vload(source, column + v), "f32") for source in sources]
                 for token, values in enumerate(factors):
                     sums = self.sums + token * kernel.width
                     total = columns[0] * values[0]  # sums of few first: shorter chains, smaller errors

@@ -9,7 +9,7 @@ from sparsec.targets.kernels.linear.dense import HalfWeights, LinearDense
 from sparsec.targets.kernels.linear.gemv import MOST_COLUMNS, MOST_TOKENS, LinearGemv
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.skip import WIDTHS as SKIP_WIDTHS
-from sparsec.targets.kernels.linear.skip import LinearSkip
+from sparsec.targets.kernels.linear.skip import LinearSkip, SkipBf16, SkipHalf
 from sparsec.targets.kernels.linear.spmm import LinearSpmm, QuadSpmm
 
 # Tokens in a panel and elements of K in a block: 32 KB of first-level cache. A wide panel costs less per non-zero, a
@@ -50,12 +50,18 @@ def f16_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearK
     return [HalfWeights(tokens, m, k, epilogue)] if tokens * m * k else []
 
 
-def skip_kernels(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearSkip]:
-    """Kernels that skip the weights of zero activations, in runs of each width; narrower ones have more chunks."""
+SKIP: dict[str, type[LinearSkip]] = {"f32": LinearSkip, "bf16": SkipBf16, "f16": SkipHalf}
+
+
+def skip_kernels(tokens: int, m: int, k: int, epilogue: Epilogue, precision: str = "f32") -> list[LinearSkip]:
+    """Kernels that skip the weights of zero activations, in runs of each width; narrower ones have more chunks.
+
+    Where `precision` allows shorter weights they have these, as the dense kernels that they must not be slower than.
+    """
     if tokens > MOST_TOKENS or not tokens * m * k:
         return []
     widths = dict.fromkeys(min(width, -(-m // LINE) * LINE) for width in SKIP_WIDTHS)
-    return [LinearSkip(tokens, m, k, epilogue, width) for width in widths]
+    return [SKIP[precision](tokens, m, k, epilogue, width) for width in widths]
 
 
 def variants(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearKernel]:
