@@ -1,5 +1,7 @@
 """Masks of attention by blocks: as an array gives them, as a pattern says, and in words."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -108,7 +110,12 @@ def test_patterns_of_heads_and_their_words():
 
 
 def test_long_masks_are_small():
+    """Nothing of the size of 2^28 pairs is made, neither to build a mask nor to find words for it."""
+    tracemalloc.start()
     mask = mask_of([Pattern(Window(1000), True)] * 8, 16384, 16384, (64, 64))
+    assert describe(mask) == "causal, a window of 1000"
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()
     assert mask.nbytes < 1e6
     assert mask.density < 0.07
     assert mask.partial < 0.2
