@@ -1,6 +1,6 @@
 """Convolution kernels against the machine's peak, OpenVINO and MKL, and predicted against measured times.
 
-    python benchmarks/kernels.py [--shapes peers|resnet50|mobilenet] [--isa avx512] [--all-rows] [--rounds 15]
+    python benchmarks/kernels.py [--shapes peers|resnet50|mobilenet|tokens|lengths] [--isa avx512] [--all-rows]
     python benchmarks/kernels.py --sweep          cost model: errors of predictions, how often the choice is the fastest
 
 One thread; pin it (taskset -c 1). All contenders of a shape alternate in one run; medians. Layers rotate through
@@ -27,7 +27,7 @@ from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, WINOGRAD
+from sparsec.targets.kernels.conv.table import BF16_ROWS, BLOCKS, DENSE, ROWS, SPARSE, WINOGRAD
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 

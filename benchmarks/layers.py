@@ -89,7 +89,11 @@ MOBILENET = (
     Layer(512, 1024, 7, 7),
     Layer(1024, 1024, 7, 7),
 )
-SHAPES = {"peers": PEERS, "resnet50": RESNET50, "mobilenet": MOBILENET}
+# Linear layers of BERT-base, MiniLM and ViT-B on tokens, which are rows of an image of width 1.
+LINEAR = ((768, 768), (768, 2304), (768, 3072), (3072, 768), (384, 384), (384, 1536), (1536, 384))
+TOKENS = tuple(Layer(channels, outputs, 128, 1) for channels, outputs in LINEAR)
+LENGTHS = tuple(Layer(channels, outputs, n, 1) for channels, outputs in LINEAR[:4] for n in (32, 197, 256, 512, 1024))
+SHAPES = {"peers": PEERS, "resnet50": RESNET50, "mobilenet": MOBILENET, "tokens": TOKENS, "lengths": LENGTHS}
 SWEEP = (
     *PEERS[:4],
     *RESNET50[2:],

@@ -78,7 +78,7 @@ def _planes(channels: int, size: int, rows: int) -> Planes:
 
 SQUARES, COLUMNS = WINOGRAD
 WIDE, WIDER_K, NARROW, NARROWEST = SPARSE
-PAIRS, FOURS, NARROW_FOURS = BLOCKS
+PAIRS, FOURS, NARROW_FOURS, DEEP_FOURS = BLOCKS
 SHARED, SHARED_FOURS = TAPS
 CONV = (
     *(
@@ -140,6 +140,8 @@ CONV = (
     *(ConvSample(FOURS, density, 256, 256, 28, 4, height=4) for density in (0.02, 0.1, 0.5)),
     ConvSample(NARROW_FOURS, 0.1, 512, 256, 14, 14, height=4),
     ConvSample(NARROW_FOURS, 0.3, 256, 256, 7, 7, height=4),
+    ConvSample(DEEP_FOURS, 0.1, 768, 768, 16, 8, height=4),
+    ConvSample(DEEP_FOURS, 0.2, 512, 512, 14, 14, height=4),
     *(ConvSample(SHARED, density, 64, 128, 14, 14, 3) for density in (0.02, 0.1, 0.4)),
     ConvSample(SHARED, 0.1, 64, 64, 28, 4, 3),
     ConvSample(SHARED, 0.05, 64, 64, 56, 2, 3, 2),
