@@ -48,29 +48,25 @@ class Space:
 
 @dataclass(frozen=True)
 class TokenSpace(Space):
-    """Loops over panels of a number of `tokens` that the run knows: [panels, ..., tokens of a panel].
+    """Loops over panels of a number of `tokens` that only the run knows: [panels, ..., stride of a panel].
 
-    Of the last panel, only the strips that hold tokens are visited.
+    A panel holds `rows` tokens; of the last one, only the strips that hold tokens are visited.
     """
 
     tokens: Dim
+    rows: int
 
     def merged(self) -> TokenSpace:
         """Panels and their tokens stay loops of their own."""
         inner = Space(self.sizes[1:-1], tuple(strides[1:-1] for strides in self.strides)).merged()
         outside = ((strides[:1], strides[-1:]) for strides in self.strides)
         joined = tuple(first + middle + last for middle, (first, last) in zip(inner.strides, outside, strict=True))
-        return TokenSpace((self.sizes[0], *inner.sizes, self.sizes[-1]), joined, self.tokens)
+        return TokenSpace((self.sizes[0], *inner.sizes, self.sizes[-1]), joined, self.tokens, self.rows)
 
     def strips(self, b: Builder, panel: Index) -> Index:
         """How many elements of a row of this panel are in strips that hold tokens."""
-        return tokens_in(b, self.tokens, self.sizes[-1], panel)
-
-
-def tokens_in(b: Builder, tokens: Dim, rows: Dim, panel: Index) -> Index:
-    """The places of a panel of `rows` in strips that hold some of the `tokens`."""
-    left = b.as_index(ceildiv(tokens, STRIP) * STRIP) - panel * rows
-    return b.min(left, b.as_index(rows))
+        left = b.as_index(ceildiv(self.tokens, STRIP) * STRIP) - panel * self.rows
+        return b.min(left, b.as_index(self.rows))
 
 
 def row_major(shape: Sequence[Dim]) -> Strides:
@@ -117,7 +113,7 @@ def space_of(result: TensorType, strides: Sequence[Strides]) -> Space:
         return Space(sizes, tuple(strides)).merged()
     if result.shape[0] != 1 or result.shape[3] != 1:
         raise NotFixed(f"only the run knows how many panels {result} has, but it holds no tokens")
-    return TokenSpace(sizes[1:], tuple(own[1:] for own in strides), result.shape[2]).merged()
+    return TokenSpace(sizes[1:], tuple(own[1:] for own in strides), result.shape[2], result.panel.rows).merged()
 
 
 @dataclass(frozen=True)

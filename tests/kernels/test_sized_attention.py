@@ -32,21 +32,21 @@ def some(*shape):
 
 @every_isa
 def test_panels(isa):
-    cases = [attend(S, S, panels=Panel(128, 128)), attend(S, S, sequences=1, panels=Panel(64, 64)), attend(S, S)]
+    cases = [attend(S, S, panels=Panel(128, 144)), attend(S, S, sequences=1, panels=Panel(64, 64)), attend(S, S)]
     check_sized(attention.lower, cases, isa, SIZES, flush=False)
 
 
 @every_isa
 def test_masks(isa):
     cases = [
-        attend(S, S, [(B, 1, 1, S)], ADDED, panels=Panel(128, 128)),
-        attend(S, S, [(B, 1, S, S)], CHOSEN, panels=Panel(128, 128), makes={3: some}),
-        attend(S, S, [(S, S)], ADDED, panels=Panel(128, 128)),
+        attend(S, S, [(B, 1, 1, S)], ADDED, panels=Panel(128, 144)),
+        attend(S, S, [(B, 1, S, S)], CHOSEN, panels=Panel(128, 144), makes={3: some}),
+        attend(S, S, [(S, S)], ADDED, panels=Panel(128, 144)),
     ]
     check_sized(attention.lower, cases, isa, SIZES, flush=False)
 
 
 @every_isa
 def test_other_keys(isa):
-    cases = [attend(S, 40, panels=Panel(128, 128)), attend(20, S, panels=Panel(128, 128))]
+    cases = [attend(S, 40, panels=Panel(128, 144)), attend(20, S, panels=Panel(128, 128))]
     check_sized(attention.lower, cases, isa, SIZES, flush=False)

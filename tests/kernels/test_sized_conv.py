@@ -12,7 +12,7 @@ from sparsec.targets.kernels.conv.lowering import call
 from sparsec.targets.kernels.conv.table import ARM_ROWS, BF16_ROWS, ROWS, WASM_ROWS
 
 T = symbol("t")
-TOKENS = Panel(128, 128)
+TOKENS = Panel(128, 144)
 SIZES = [{"t": t} for t in (1, 16, 33, 64, 95, 112, 128, 300)]
 KERNELS = {name: row for name, row in {**ROWS, **ARM_ROWS, **WASM_ROWS}.items() if row.sized}
 

@@ -45,8 +45,8 @@ class ConvShape:
     def sized(self) -> bool:
         """Whether only the run knows how many tokens there are, in panels of one strip of 16 or a few."""
         target = self.target
-        plain = self.direct and target.images == 1 and target.width == 1 and target.rows == target.stride
-        return is_symbolic(target.height) and plain and target.rows <= MOST_TOKENS and self.groups == 1
+        plain = self.direct and target.images == target.width == self.groups == 1
+        return is_symbolic(target.height) and plain and target.rows % LINE == 0 and target.rows <= MOST_TOKENS
 
     @property
     def outputs(self) -> int:
@@ -96,8 +96,8 @@ class ConvShape:
 
         Short vectors leave out the padding behind the pixels: 13 of 16 vectors of NEON are wanted for 7 × 7.
         """
-        pixels, stride = self.target.rows * self.target.width, self.target.stride
-        return stride if isa.x86 else min(stride, -(-pixels // isa.lanes) * isa.lanes)
+        pixels, whole = self.target.rows * self.target.width, LINE if isa.x86 else isa.lanes
+        return min(self.target.stride, -(-pixels // whole) * whole)
 
     @property
     def sums_bytes(self) -> int:

@@ -115,7 +115,7 @@ def _kept(x: TensorType, sizes: Sequence[Dim], strides: Sequence[Strides]) -> Sp
         return space.merged()
     if x.shape[0] != 1 or x.shape[3] != 1:
         raise NotFixed(f"only the run knows how many panels {x} has, but it holds no tokens")
-    return TokenSpace(space.sizes[1:], tuple(own[1:] for own in strides), x.shape[2]).merged()
+    return TokenSpace(space.sizes[1:], tuple(own[1:] for own in strides), x.shape[2], x.panel.rows).merged()
 
 
 def _physical(x: TensorType, axes: Sequence[int]) -> tuple[tuple[Dim, ...], Strides, set[int]]:
