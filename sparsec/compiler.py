@@ -7,8 +7,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -145,14 +145,13 @@ def compile_file(
         attention_file.read(options.attention)  # what is wrong in it is told before any work
     model = import_model(path, options)
     if model.ranges and isinstance(target, WasmTarget):
-        raise UsageError(
-            f"{target.name} takes fixed sizes only: give --dim {next(iter(model.ranges))}=N without a range"
-        )
+        name = next(iter(model.ranges))
+        raise UsageError(f"{target.name} takes fixed sizes only: give --dim {name}=N, without a range")
     model.name = _identifier(output.stem)
     references = _references(model, path, options, emit, clock)
     if cuts:
         thresholds.insert(model, cuts)
-        references = _references_with_thresholds(model, references, options)
+        references = [_with_thresholds(model, reference, options) for reference in references]
 
     clock.step("passes")
     patterns = str(options.attention or "")
@@ -271,50 +270,67 @@ def import_model(path: Path, options: Options) -> Model:
     return report.model
 
 
-def _references(model: Model, path: Path, options: Options, emit: str, clock: Clock) -> tuple[dict, dict]:
-    """Inputs, and the outputs of each reference by its name, before the passes rewrite the model."""
+@dataclass(frozen=True)
+class _Reference:
+    """What an artifact should compute: inputs, and the outputs of each reference by its name."""
+
+    inputs: dict[str, np.ndarray]
+    expected: dict[str, dict[str, np.ndarray]]
+    where: str = ""  # the sizes of the run, where there are several
+
+
+def _references(model: Model, path: Path, options: Options, emit: str, clock: Clock) -> list[_Reference]:
+    """What `verify` asks for, before the passes rewrite the model: at several sizes where these are ranges."""
     if options.verify is None:
-        return {}, {}
+        return []
     if emit not in ("so", "dylib", "wasm"):
         raise UsageError(f"--verify runs the artifact, and --emit {emit} makes none that runs")
     clock.step("reference outputs")
+    if not isinstance(options.verify, str):
+        return [_reference(model, path, options, dict(options.verify))]
     ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]
-    inputs = verify.random_inputs(ports) if isinstance(options.verify, str) else dict(options.verify)
+    found = []
+    for sizes in verify.sizes(model.ranges):
+        inputs = verify.random_inputs([port.at(sizes) for port in ports])
+        where = "".join(f", {name} {size}" for name, size in sizes.items())
+        found.append(replace(_reference(model, path, options, inputs), where=where))
+    return found
+
+
+def _reference(model: Model, path: Path, options: Options, inputs: dict[str, np.ndarray]) -> _Reference:
     if options.attention is not None:
-        return inputs, masked.references(model, path, options.attention, inputs)
+        return _Reference(inputs, masked.references(model, path, options.attention, inputs))
     expected = {"the interpreter": dict(zip(model.output_names, interpret(model, inputs), strict=True))}
     if session := verify.onnxruntime_session(path):
         expected["onnxruntime"] = session(inputs)
     elif verify.has_onnxruntime():
         print("sparsec: warning: onnxruntime refuses this model: verified by the interpreter alone", file=sys.stderr)
-    return inputs, expected
+    return _Reference(inputs, expected)
 
 
-def _references_with_thresholds(model: Model, references: tuple[dict, dict], options: Options) -> tuple[dict, dict]:
+def _with_thresholds(model: Model, reference: _Reference, options: Options) -> _Reference:
     """The outputs of `model`, which has thresholds; and those that it had before, for comparison only."""
-    inputs, before = references
-    if not before:
-        return references
+    before = reference.expected
     model = masked.meaning(model, options.attention) if options.attention is not None else model
-    outputs = dict(zip(model.output_names, interpret(model, inputs), strict=True))
-    return inputs, {"the interpreter": outputs, WITHOUT: before.get("onnxruntime", before["the interpreter"])}
+    outputs = dict(zip(model.output_names, interpret(model, reference.inputs), strict=True))
+    expected = {"the interpreter": outputs, WITHOUT: before.get("onnxruntime", before["the interpreter"])}
+    return replace(reference, expected=expected)
 
 
 def _reference_port(name: str, type_) -> Port:
     return Port(name, type_.dtype.name, type_.shape)
 
 
-def _verify(built: Path, references: tuple[dict, dict], precision: str, clock: Clock) -> list[verify.Comparison]:
-    inputs, expected = references
-    if not expected:
+def _verify(built: Path, references: Sequence[_Reference], precision: str, clock: Clock) -> list[verify.Comparison]:
+    if not references:
         return []
     clock.step("verify")
-    outputs = load(built).run(**inputs)
-    comparisons = [
-        comparison
-        for name, values in expected.items()
-        for comparison in verify.compare(outputs, values, name, _tolerance(name, precision))
-    ]
+    program, comparisons = load(built), []
+    for reference in references:
+        outputs = program.run(**reference.inputs)
+        for name, values in reference.expected.items():
+            where = name + reference.where
+            comparisons += verify.compare(outputs, values, where, _tolerance(name, precision))
     verify.check(comparisons)
     return comparisons
 

@@ -32,12 +32,13 @@ class DeviceRunner(Runner):
         driver = transport.send(build_driver(artifact.machine, Path(self._folder.name)))
         self._command = [driver, transport.send(artifact.path), artifact.name]
         self._options = [str(threads), str(isa)]
+        self._symbols = list(artifact.ranges)
 
     def run(self, inputs: Arrays, outputs: Arrays, sizes: Sizes) -> None:
         with tempfile.NamedTemporaryFile(dir=self._folder.name) as file:
             sent = self._write(inputs, Path(file.name))
             result = self._transport.place(f"outputs-{Path(file.name).name}")
-            self._transport.run([*self._command, sent, result, *self._options], LIMIT)
+            self._transport.run([*self._command, sent, result, *self._options, self._sizes(sizes)], LIMIT)
             content, position = self._transport.fetch(result), 0
         for array in outputs:
             array.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8, array.nbytes, position)
@@ -47,9 +48,12 @@ class DeviceRunner(Runner):
         """Of the runs in `seconds`, after a warm-up: seconds by the clock, and of CPU time."""
         with tempfile.NamedTemporaryFile(dir=self._folder.name) as file:
             sent = self._write(inputs, Path(file.name))
-            options = [self._transport.place("outputs"), *self._options, str(seconds)]
+            options = [self._transport.place("outputs"), *self._options, self._sizes(sizes), str(seconds)]
             answer = self._transport.run([*self._command, sent, *options], LIMIT + seconds)
         return [(wall * 1e-9, cpu * 1e-9) for wall, cpu in json.loads(answer)]
+
+    def _sizes(self, sizes: Sizes) -> str:
+        return ",".join(str(sizes[name]) for name in self._symbols) or "-"
 
     def _write(self, inputs: Sequence[np.ndarray], file: Path) -> str:
         file.write_bytes(b"".join(array.tobytes() for array in inputs))

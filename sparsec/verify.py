@@ -48,14 +48,22 @@ def tolerance(precision: str) -> float:
     return LONG_SUMS_TOLERANCE if precision == "f32" else BF16_TOLERANCE  # f16 is off by less
 
 
+def sizes(ranges: Mapping[str, tuple[int, int]]) -> list[dict[str, int]]:
+    """Sizes of runs that tell most: the lowest, the highest, and odd ones between; those of no symbols, without."""
+    if not ranges:
+        return [{}]
+    odd = {name: min(high, round((low * high) ** 0.5) | 1) for name, (low, high) in ranges.items()}
+    return [{name: low for name, (low, _) in ranges.items()}, odd, {name: high for name, (_, high) in ranges.items()}]
+
+
 def random_inputs(ports: Sequence[Port], seed: int = 0) -> dict[str, np.ndarray]:
     """Standard normal reals, zeros and ones for whole numbers and booleans (valid as indices and masks)."""
     rng = np.random.default_rng(seed)
 
     def draw(port: Port) -> np.ndarray:
         if np.dtype(port.dtype).kind == "f":
-            return rng.standard_normal(port.shape).astype(port.dtype)
-        return rng.integers(0, 2, port.shape).astype(port.dtype)
+            return rng.standard_normal(port.static_shape).astype(port.dtype)
+        return rng.integers(0, 2, port.static_shape).astype(port.dtype)
 
     return {port.name: draw(port) for port in ports}
 

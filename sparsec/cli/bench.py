@@ -37,6 +37,7 @@ def command(file, vs, model, target, device, shapes, dims, threads, seconds, sou
     if vs and device:
         raise UsageError("--vs runs on this machine, so that it says nothing about --device")
     with tempfile.TemporaryDirectory() as folder, options.connected(device) as transport:
+        sizes = {} if file.suffix == ".onnx" else dims
         if file.suffix == ".onnx":
             target = target or (_TARGETS.get(transport.machine, transport.machine) if transport else "host")
             model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
@@ -44,7 +45,7 @@ def command(file, vs, model, target, device, shapes, dims, threads, seconds, sou
             with options.progress() as progress:
                 compile_file(model, file, settings, progress)
         program = Program(read_artifact(file), threads, transport=transport)
-        inputs = arrays.inputs(program.inputs, source, seed=0)
+        inputs = arrays.inputs(options.run_ports(program, sizes), source, seed=0)
         if transport:
             _report([on_device(program.time(seconds, **inputs))], as_json)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sparsec.errors import UsageError
+from sparsec.program import Program
+from sparsec.run_sizes import check
+from sparsec.target import Port
 from sparsec.transport import Transport, open_transport
 
 stderr = Console(stderr=True)
@@ -59,6 +63,31 @@ def shape_options(command: Callable) -> Callable:
     return click.option(
         "--dim", "dims", multiple=True, metavar="SYMBOL=N|LOW..HIGH|OTHER", callback=_parse_dims, help=_DIM_HELP
     )(command)
+
+
+def size_options(command: Callable) -> Callable:
+    """`--dim seq=128` of a run, as the parameter `sizes` (a dict)."""
+    return click.option(
+        "--dim",
+        "sizes",
+        multiple=True,
+        metavar="SYMBOL=N",
+        callback=_parse_dims,
+        help="Size of random inputs; default: the largest.",
+    )(command)
+
+
+def run_ports(program: Program, sizes: Mapping[str, Any]) -> list[Port]:
+    """The inputs of a run of a program: symbols have these sizes, or else the highest. UsageError for others."""
+    for name, size in sizes.items():
+        if name not in program.ranges:
+            known = f"its sizes are {', '.join(program.ranges)}" if program.ranges else "all its sizes are fixed"
+            raise UsageError(f"{program.name} has no size called {name!r}: {known}")
+        if not isinstance(size, int):
+            raise UsageError(f"--dim {name}: a run has one size, not {size!r}")
+    at = {name: sizes.get(name, high) for name, (_, high) in program.ranges.items()}
+    check(at, program.ranges)
+    return [port.at(at) for port in program.inputs]
 
 
 def _parse_shapes(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

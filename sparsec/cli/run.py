@@ -17,13 +17,14 @@ from sparsec.program import Program
 @click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@options.size_options
 @options.device
 @options.as_json
-def command(artifact, source, output, seed, device, as_json) -> None:
+def command(artifact, source, output, seed, sizes, device, as_json) -> None:
     """Run ARTIFACT once and print what its outputs look like."""
     with options.connected(device) as transport:
         program = Program(read_artifact(artifact), transport=transport)
-        outputs = program.run(**arrays.inputs(program.inputs, source, seed))
+        outputs = program.run(**arrays.inputs(options.run_ports(program, sizes), source, seed))
     if output:
         arrays.save(output, outputs)
     rows = [describe(name, value) for name, value in outputs.items()]
