@@ -94,6 +94,7 @@ def check_groupings(row: Row, shape: Shape, isa: Isa) -> None:
 # Channels around the blocks of K, outputs around the tiles: each with several of the other.
 POINTWISE = [Shape(k, m, (5, 7)) for k, m in ((1, 1), (1, 7), (5, 6), (63, 7), (64, 1), (64, 20), (65, 6), (65, 7))]
 POINTWISE += [Shape(k, m, (5, 7)) for k, m in ((97, 20), (129, 13), (200, 1), (200, 6), (200, 20))]
+POINTWISE += [Shape(200, 20, (128, 1)), Shape(130, 13, (256, 1))]  # rows of B 512 bytes apart
 PIXELS = [Shape(9, 8, size) for size in ((1, 1), (1, 3), (7, 7), (14, 14), (3, 50), (2, 100), (13, 13))]
 # One pixel behind full vectors.
 ODD_PIXEL = [

@@ -57,7 +57,7 @@ class BlockedConv(ConvKernel):
                         rows = packed
                     depth = channels * self.shape.taps
                     rows = self.prepared(b, rows, scratch, depth)
-                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high, strips))
+                    self.multiply(b, Work(rows, weights, output, group, block, depth, low, high, strips, packed))
 
     def prepared(self, b: Builder, rows: Ref, scratch: Ref, depth: Index) -> Ref:
         """`depth` rows of B as the kernel multiplies them."""

@@ -161,6 +161,9 @@ class Work:
     high: Index
     strips: Value | None = None
     """How many strips of tokens there are in this panel, where only the run knows."""
+    scratch: Ref | None = None
+    near: Ref | None = None
+    """The columns of one tile in scratch, one row of B behind the other, where the kernel copies them."""
 
 
 class Output:

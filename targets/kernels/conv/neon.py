@@ -31,6 +31,7 @@ class LaneDenseConv(DenseConv):
     """
 
     outputs: ClassVar[int] = OUTPUTS
+    copies: ClassVar[bool] = False
 
     def _products(
         self,
