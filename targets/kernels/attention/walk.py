@@ -22,12 +22,16 @@ Alive = Callable[[Index, Index], Value]
 
 @dataclass(frozen=True)
 class Place:
-    """What a chunk computes: tile `tile` of the queries of a head of a sequence; `refs` are the walk's own."""
+    """What a chunk computes: tile `tile` of the queries of a head of a sequence; `refs` are the walk's own.
+
+    `before` is how many keys of other sequences come before the first one in its panel.
+    """
 
     sequence: Index
     head: Index
     tile: Index
     refs: list[Ref]
+    before: Index = 0
 
 
 class Walk(Protocol):
@@ -63,28 +67,40 @@ class Walk(Protocol):
 
 @dataclass(frozen=True)
 class Dense:
-    """All `keys` in tiles of `size`."""
+    """All `keys` in tiles of `size`; in tiles of a panel where sequences begin anywhere in panels (`cut`)."""
 
     keys: Dim
     size: int
+    cut: bool = False
 
     name = ""
     elements = ()
     share, partial = 1.0, 0.0
 
     def visit(self, b: Builder, place: Place, tile: Tile, alive: Alive | None) -> None:
-        """The last tile is code of its own where its size is known."""
-        whole, rest = self.keys // self.size, self.keys % self.size if isinstance(self.keys, int) else 0
+        """The last tile is code of its own."""
         if not isinstance(self.keys, int):
-            with b.loop(0, (self.keys + (self.size - 1)) // self.size) as index:
-                first = index * self.size
-                self._unless_dead(b, first, b.min(b.size(self.keys) - first, self.size), tile, alive)
+            keys = b.size(self.keys)
+            whole = keys // self.size
+            with b.loop(0, whole) as index:
+                self._unless_dead(b, index * self.size, self.size, tile, alive)
+            with b.if_(whole * self.size < keys):
+                self._unless_dead(b, whole * self.size, keys - whole * self.size, tile, alive)
             return
+        whole, rest = divmod(self.keys, self.size)
         if whole:
             with b.loop(0, whole) as index:
                 self._unless_dead(b, index * self.size, self.size, tile, alive)
         if rest:
             self._unless_dead(b, whole * self.size, rest, tile, alive)
+
+    def _by_panels(self, b: Builder, before: Index, tile: Tile, alive: Alive | None) -> None:
+        """The first and the last tile are what others leave of their panels."""
+        at = b.as_index(before)
+        stop = at + self.keys
+        with b.loop(at // self.size * self.size, stop, self.size) as start:
+            first, last = b.max(at, start), b.min(stop, start + self.size)
+            self._unless_dead(b, first - at, last - first, tile, alive)
 
     def _unless_dead(self, b: Builder, first: Index, count: Index, tile: Tile, alive: Alive | None) -> None:
         if alive is None:
