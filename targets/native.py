@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from xdsl.ir import Operation, SSAValue
 
 from sparsec.chains import Walk
 from sparsec.errors import SparsecError, UsageError
-from sparsec.ir import Contraction, Panel, PanelAttr, node_name
-from sparsec.ir.dims import Dim, NotFixed, Sym
+from sparsec.ir import Contraction, Panel, PanelAttr, node_name, type_of
+from sparsec.ir.dims import Dim, NotFixed, Sym, fixed
 from sparsec.ir.ops import KERNEL
-from sparsec.ir.ranges import bounds, fixed_at, symbols_of, typical
+from sparsec.ir.ranges import bounds, fixed_at, highest, symbols_of, typical
 from sparsec.target import Cache, Candidate, Plan, Target
 from sparsec.targets import codegen
 from sparsec.targets.cost import CostModel, moved
@@ -78,16 +79,16 @@ class NativeTarget(Target):
         return float("inf") if too_wide else padding * (1 + 1.5 / min(vectors, enough)) * shared * beyond
 
     def takes_panels(self, op: Operation) -> bool:
-        with fixed_at(op, typical(self.ranges)):
+        with self._chosen_at(op):
             family = family_of(op)
             return family is not None and family.takes_panels(op)
 
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
-        with fixed_at(op, typical(self.ranges)):
+        with self._chosen_at(op):
             return self.precision == "bf16" and takes_pairs(op, values)
 
     def takes_parts(self, op: Operation) -> bool:
-        with fixed_at(op, typical(self.ranges)):
+        with self._chosen_at(op):
             return self.precision == "f32" and takes_parts(op)
 
     def mask_tile(self, op: Operation) -> tuple[int, int] | None:
@@ -95,7 +96,7 @@ class NativeTarget(Target):
         return asked(op) if asked is not None else None
 
     def candidates(self, op: Operation, weights: WeightStore) -> Sequence[Candidate]:
-        with fixed_at(op, typical(self.ranges)):
+        with self._chosen_at(op):
             found = candidates_of(op, weights, self)
         return [one for one in found if self._runs(op, weights, one)] if symbols_of(op) else found
 
@@ -113,8 +114,14 @@ class NativeTarget(Target):
             if before is not None:
                 op.attributes[KERNEL] = before
 
+    def _chosen_at(self, op: Operation) -> AbstractContextManager[None]:
+        """Within it the sizes are typical ones; none is 1 that may be more, for which other kernels are made."""
+        sizes = typical(self.ranges)
+        dims = (dim for value in (*op.operands, *op.results) for dim in type_of(value).shape if isinstance(dim, Sym))
+        return fixed_at(op, highest(self.ranges) if any(fixed(dim, sizes) == 1 for dim in dims) else sizes)
+
     def _family(self, op: Operation) -> Family | None:
-        with fixed_at(op, typical(self.ranges)):
+        with self._chosen_at(op):
             return family_of(op)
 
     def ways(self, op: Operation, weights: WeightStore) -> Sequence[Way]:
