@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto
-from xdsl.dialects.builtin import i32
+from xdsl.dialects.builtin import i32, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from sparsec.errors import InvalidModel, UnsupportedModel, UsageError
@@ -245,6 +245,12 @@ class Node:
         for value in values:
             if not is_float(type_of(value).element):
                 self.unsupported(f"computes with {type_of(value).dtype} elements; only floats are supported here")
+
+    def need_whole(self, *values: SSAValue) -> None:
+        """Raises InvalidModel for elements that are not int32 or int64: places, lengths, masks."""
+        for value in values:
+            if type_of(value).element not in (i32, i64):
+                self.invalid(f"has an input of {type_of(value).dtype} elements where int32 or int64 are needed")
 
     # ---- errors
 

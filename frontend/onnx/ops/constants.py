@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from sparsec.frontend.onnx.limits import MAX_MADE_BYTES, check_bytes
+from sparsec.frontend.onnx.limits import MAX_FOLDED_BYTES, MAX_MADE_BYTES, check_bytes
 from sparsec.frontend.onnx.node import Node, Sizes, dims_of
 from sparsec.frontend.onnx.registry import operator
 from sparsec.frontend.onnx.sizes import make_sizes, object_array
@@ -114,8 +114,7 @@ def trilu(node: Node):
 
 def steps(node: Node, count: Dim, from_end: bool = False) -> SSAValue:
     """0, 1, 2… for `count` elements of i32; counted from the last one with `from_end`."""
-    if isinstance(count, int):
-        check_bytes([count], 4, f"the places of {node.name}", MAX_MADE_BYTES)
+    if isinstance(count, int) and count * 4 <= MAX_FOLDED_BYTES:
         places = np.arange(count, dtype=np.int32)
         return node.constant(places[::-1].copy() if from_end else places)
     ones = node.expand(node.constant(np.ones(1, np.int32)), [count])

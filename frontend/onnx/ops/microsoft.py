@@ -68,6 +68,7 @@ def embed_layer_normalization(node: Node):
 
 def _embed(node: Node, table: int, ids: SSAValue) -> SSAValue:
     """Rows of the table in input `table`."""
+    node.need_whole(ids)
     shape = dims_of(node.input(table))
     if len(shape) != 2 or len(dims_of(ids)) != 2:
         node.invalid(f"has a table {format_shape(shape)} and ids {format_shape(dims_of(ids))}; both need two axes")
@@ -89,12 +90,14 @@ def _positions(node: Node) -> SSAValue:
 def _count_ones(node: Node) -> SSAValue:
     if not node.has(7):
         return node.expand(node.constant(np.zeros(1, np.int32)), dims_of(node.input(0))[:1])
+    node.need_whole(node.input(7))
     ones = node.map([node.input(7)], lambda m: m.compare("eq", 1).select(m.constant(1), 0).to(i32))
     return node.emit(ReduceOp(ones, "sum", [1], False))
 
 
 @operator("BiasGelu", "FastGelu", domain=MICROSOFT)
 def bias_gelu(node: Node):
+    node.need_float(node.input(0))
     function = gelu if node.op == "BiasGelu" else gelu_tanh
     if not node.has(1):
         return node.map([node.input(0)], function)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from xdsl.ir import SSAValue
 
+from sparsec.frontend.onnx.limits import MAX_FOLDED_BYTES, check_bytes
 from sparsec.frontend.onnx.node import Node, dims_of
 from sparsec.frontend.onnx.ops.attention import (
     Scores,
@@ -25,7 +26,6 @@ from sparsec.frontend.onnx.registry import MICROSOFT, operator
 from sparsec.ir import ConcatOp, GatherOp, type_of
 from sparsec.ir.dims import Dim
 from sparsec.ir.shapes import format_shape
-from sparsec.ir.types import is_float
 
 
 @operator("Attention", domain=MICROSOFT)
@@ -168,8 +168,7 @@ def _scores(node: Node, q: SSAValue, k: SSAValue, past: Dim, mask: int, bias: in
 def _padding(node: Node, mask: SSAValue, batch: Dim, queries: Dim, keys: Dim) -> SSAValue:
     """What to add to scores, `mask_filter_value` where the mask has 0: broadcasts to [B, heads, S, keys]."""
     shape = dims_of(mask)
-    if is_float(type_of(mask).element):
-        node.invalid("has a mask of floats; whole numbers are needed")
+    node.need_whole(mask)
     if len(shape) == 1:
         kept = _within(node, mask, batch, keys)
     elif shape in ((batch, keys), (batch, queries, keys)):
@@ -220,6 +219,9 @@ def relative_position_bias(node: Node):
     buckets, heads = (node.fixed(dim, "its table") for dim in dims_of(table))
     lengths = [node.positive("lengths", [int(node.one(index))])[0] for index in (1, 2)]
     furthest = node.positive("max_distance", [node.integer("max_distance")])[0]
+    if buckets < (4 if node.integer("is_bidirectional") else 2) or furthest <= buckets // 2:
+        node.invalid(f"has {buckets} buckets for distances up to {furthest}")
+    check_bytes(lengths, 8, f"the places of {node.name}", MAX_FOLDED_BYTES)
     found = _buckets(lengths[0], lengths[1], buckets, furthest, bool(node.integer("is_bidirectional")))
     by_head = node.reshape(table, [heads, buckets])
     return node.reshape(node.emit(GatherOp(by_head, node.constant(found), "take", 1)), [1, heads, *lengths])

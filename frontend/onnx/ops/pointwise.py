@@ -108,11 +108,13 @@ def gelu_(node: Node):
 
 @operator("Gelu", domain="com.microsoft")
 def microsoft_gelu(node: Node):
+    node.need_float(node.input())
     return node.map([node.input()], gelu)
 
 
 @operator("QuickGelu", domain="com.microsoft")
 def quick_gelu(node: Node):
+    node.need_float(node.input())
     alpha = node.real("alpha", 1.702)
     return node.map([node.input()], lambda x: x * sigmoid(x * alpha))
 

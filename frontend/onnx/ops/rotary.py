@@ -29,6 +29,7 @@ def microsoft_rotary_embedding(node: Node):
     if node.integer("is_packed_batching") or node.real("scale", 1.0) != 1:
         node.unsupported("rotates packed batches or scales positions")
     ids = node.input(1)
+    node.need_whole(ids)
     if dims_of(ids) == (1,):
         x = node.input()
         length = dims_of(x)[1 if len(dims_of(x)) == 3 else 2]
@@ -41,6 +42,7 @@ def _pick(node: Node, cache: SSAValue, ids: SSAValue) -> SSAValue:
     """[B, S, R / 2] from [positions, R / 2]."""
     if len(dims_of(cache)) != 2 or len(dims_of(ids)) != 2:
         node.invalid(f"has a cache {format_shape(dims_of(cache))} and positions {format_shape(dims_of(ids))}")
+    node.need_whole(ids)
     check_places(node, ids, [dims_of(cache)[0]])
     return node.emit(GatherOp(cache, ids, "take", 0))
 
