@@ -1,7 +1,10 @@
 """The pairs that an attention keeps by its constant masks and by patterns, as blocks; and its scores without them.
 
 Masks are looked at a stripe of queries at a time, so that none is made that is not there: maps of constants, such as a
-comparison of positions, become part of the region of scores first.
+comparison of positions, become part of the region of scores first, also where they join masks that a run gives.
+
+Where a run gives masks, only −inf leaves a pair out: finite ones may all be added to the scores of a query, which then
+shares its weight among all keys, as a row of padding in a batch does.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class ConstantMasks:
     def find(self, op: AttentionOp, tile: tuple[int, int], patterns: Sequence[Pattern] = ()) -> Found | None:
         """The kept pairs by the constants of `op` and by the patterns of its heads; None where all are kept."""
         extras, score = list(op.extras), op.score.clone()
-        while (place := self._constant_map(extras)) is not None:
+        while (place := self._map_to_inline(extras)) is not None:
             extras, score = _inlined(extras, score, place)
         key = (tile, tuple(patterns), op.shape, tuple(extras), str(score))
         if key not in self._found:
@@ -88,12 +91,15 @@ class ConstantMasks:
         array = array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim < 4 else array
         return array[0] if array.shape[0] == 1 else None
 
-    def _constant_map(self, extras: Sequence[SSAValue]) -> int | None:
-        """The first operand that is a map of constants."""
-        for place, value in enumerate(extras):
-            if isinstance(value.owner, MapOp) and all(self._is_constant(x) for x in value.owner.inputs):
-                return place
-        return None
+    def _map_to_inline(self, extras: Sequence[SSAValue]) -> int | None:
+        """The first operand that is a map of constants, and of other values that do not differ by query and key."""
+        return next((place for place, value in enumerate(extras) if self._can_inline(value)), None)
+
+    def _can_inline(self, value: SSAValue) -> bool:
+        owner = value.owner
+        if not isinstance(owner, MapOp) or not any(self._is_constant(x) or self._can_inline(x) for x in owner.inputs):
+            return False
+        return all(self._is_constant(x) or self._can_inline(x) or _is_small(x) for x in owner.inputs)
 
     def _is_constant(self, value: SSAValue) -> bool:
         owner = value.owner
@@ -128,6 +134,7 @@ class _Stripes:
 
     def __init__(self, score: Region, arrays: Sequence[np.ndarray | None], asked: BlockMask | None, keys: int):
         self.score, self.arrays, self.asked, self.keys = score, arrays, asked, keys
+        self.open = any(array is None for array in arrays)
         self.uniform = Uniform({})
         self.found = False
         self.undecided = False
@@ -135,13 +142,15 @@ class _Stripes:
 
     def rows(self, first: int, count: int) -> np.ndarray:
         """[heads, count, keys], true where a pair is kept."""
-        arguments = [unknown(np.dtype(np.float32)), *(_stripe(array, first, count) for array in self.arrays)]
+        arrays = zip(self.score.block.args, (None, *self.arrays), strict=True)
+        arguments = [_stripe(argument, array, first, count) for argument, array in arrays]
         values = evaluate(self.score, arguments)
         last = self.score.block.last_op
         assert last is not None, "a region ends in sp.yield"
         score = values[last.operands[0]]
         asked = np.ones((1, 1, 1), np.bool_) if self.asked is None else self.asked.rows(first, count)
-        low = np.broadcast_to(score.low, np.broadcast_shapes(score.low.shape, (1, count, self.keys)))
+        low = score.low & (score.value == -np.inf) if self.open else score.low
+        low = np.broadcast_to(low, np.broadcast_shapes(low.shape, (1, count, self.keys)))
         kept = ~low & asked
         finite = low & (score.value > -np.inf) & asked
         self.found |= bool(low.any())
@@ -150,9 +159,14 @@ class _Stripes:
         return kept
 
 
-def _stripe(array: np.ndarray | None, first: int, count: int) -> Known:
+def _is_small(value: SSAValue) -> bool:
+    """Whether an operand is the same for all queries or for all keys."""
+    return 1 in (1, 1, *type_of(value).shape)[-2:]
+
+
+def _stripe(argument: SSAValue, array: np.ndarray | None, first: int, count: int) -> Known:
     if array is None:
-        return unknown(np.dtype(np.float32))
+        return unknown(argument)
     return Known.of(array if array.shape[1] == 1 else array[:, first : first + count])
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from sparsec.errors import SparsecError
 from sparsec.interpreter import evaluate_region
 from sparsec.ir import YieldOp
+from sparsec.ir.types import dtype_of
 from sparsec.passes.regions import is_scalar_type, scalar
 
 LOW = -1e9
@@ -42,8 +44,9 @@ class Known:
         return self.sure & (self.value <= LOW)
 
 
-def unknown(dtype: np.dtype) -> Known:
-    """What depends on the products, or on what is known at run time alone."""
+def unknown(value: SSAValue) -> Known:
+    """A scalar that depends on the products, or on what is known at run time alone."""
+    dtype = np.int64 if isinstance(value.type, IndexType) else dtype_of(value.type)
     return Known(np.zeros((1, 1, 1), dtype), np.zeros((1, 1, 1), np.bool_))
 
 
@@ -93,16 +96,12 @@ def _evaluate(op: Operation, operands: list[Known]) -> list[Known]:
     for operand in operands:
         sure = sure & operand.sure
     if not sure.any() or not all(is_scalar_type(x.type) for x in (*op.operands, *op.results)):
-        return [_unknown_of(result) for result in op.results]
+        return [unknown(result) for result in op.results]
     try:
         found = evaluate_region(_alone(op), [operand.value for operand in operands])
     except SparsecError:
-        return [_unknown_of(result) for result in op.results]
+        return [unknown(result) for result in op.results]
     return [Known(array, sure) for array in found]
-
-
-def _unknown_of(value: SSAValue) -> Known:
-    return unknown(np.dtype(np.bool_) if str(value.type) == "i1" else np.dtype(np.float32))
 
 
 def _alone(op: Operation) -> Region:
@@ -192,6 +191,9 @@ def _same(op: Operation, numbers: Mapping[SSAValue, np.ndarray | None]) -> SSAVa
             return op.operands[0]
         case arith.AddfOp(), [zero, _] if zero is not None and zero == 0:
             return op.operands[1]
+        case arith.AndIOp() | arith.OrIOp(), _ if str(op.operands[0].type) == "i1":
+            neutral = isinstance(op, arith.AndIOp)
+            return next((op.operands[1 - i] for i, x in enumerate(known) if x is not None and bool(x) is neutral), None)
     return None
 
 

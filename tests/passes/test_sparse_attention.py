@@ -128,6 +128,31 @@ def test_masks_of_a_run_stay():
     assert [extra.type.shape for extra in op.extras] == [(2, 1, 1, TOKENS)]
 
 
+def test_masks_that_join_those_of_a_run(tmp_path):
+    """Booleans joined with padding: [1, 1, S, S] and [2, 1, 1, S] in one map of [2, 1, S, S]."""
+
+    def joined(low):
+        def mask(model, block):
+            tri = model.weights.add("tri", CAUSAL[None, None])
+            padding = MapOp([block.args[3]], region([f32], lambda p: p.compare("gt", p.constant(-5.0))))
+            both = MapOp([tri.result, padding.result], region([i1, i1], lambda a, b: a & b))
+            choose = region([i1], lambda m: m.select(m.to(f32) * 0.0, low))
+            added = MapOp([both.result], choose)
+            block.add_ops([tri, padding, both, added])
+            return added.result
+
+        return model_of(ADDED, [mask], given=[(2, 1, 1, TOKENS)], sequences=2)
+
+    op, *_ = rewritten(joined(-np.inf))
+    assert op.mask is not None
+    assert [extra.type.shape for extra in op.extras] == [(2, 1, 1, TOKENS)]
+    op, *_ = rewritten(joined(LOWEST))  # where a row is padding, all keys get a share
+    assert op.mask is None
+    op, *_ = rewritten(joined(LOWEST), SparseAttention(written(tmp_path, {"*": {"causal": True}})))
+    assert op.mask is not None
+    assert [extra.type.shape for extra in op.extras] == [(2, 1, 1, TOKENS)]
+
+
 STAY = {
     "weighed up": added(CAUSAL, -10000.0),
     "a row of equal scores": added(np.where(np.arange(TOKENS)[:, None] == 3, False, CAUSAL), LOWEST),
