@@ -33,13 +33,15 @@ CONV_BF16 = (
     ConvSample(SPARSE, 0.1, 512, 512, 7, 7),
     ConvSample(SPARSE, 0.1, 96, 64, 28, 4, 3),
     ConvSample(SPARSE, 0.3, 64, 64, 14, 14, 3),
-    # Panels of 128 columns, as those of tokens.
-    ConvSample(DENSE, 1.0, 768, 768, 16, 8),
-    ConvSample(EXPANDED, 0.1, 768, 768, 16, 8),
-    ConvSample(EXPANDED, 0.5, 768, 768, 16, 8),
+    # One panel of 128 columns, as that of 128 tokens: 11 × 11.
+    ConvSample(DENSE, 1.0, 768, 768, 11, 11),
+    ConvSample(DENSE, 1.0, 768, 3072, 11, 11),
+    ConvSample(EXPANDED, 0.1, 768, 768, 11, 11),
+    ConvSample(EXPANDED, 0.5, 768, 768, 11, 11),
+    ConvSample(EXPANDED, 0.1, 3072, 768, 11, 11),
+    ConvSample(EXPANDED, 0.1, 768, 3072, 11, 11),
     ConvSample(EXPANDED, 0.02, 512, 512, 14, 14),
     ConvSample(EXPANDED, 0.3, 1024, 256, 4, 4),
-    ConvSample(EXPANDED, 0.1, 256, 2048, 16, 8),
     ConvSample(EXPANDED, 0.1, 128, 256, 28, 4),
     ConvSample(EXPANDED, 0.2, 32, 512, 28, 4),
 )

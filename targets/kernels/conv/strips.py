@@ -21,7 +21,7 @@ import numpy as np
 from sparsec.ir import Format, Level
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
-from sparsec.targets.isa import Isa
+from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.conv.bf16 import OUTPUTS, STRIP, TILE, register_tile
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
@@ -34,6 +34,7 @@ from sparsec.targets.kernels.region import Body
 DEPTH = 2 * STEP  # channels of a step
 ROWS = 4  # rows of weights that are expanded side by side
 AHEAD = 4096  # bytes of the stream that are asked for ahead; 1024, 2048 and 8192 are 4 to 10 % slower
+LINES = 2  # so many lines at once
 CELL = STEP * amx.PIXELS  # pairs of a tile of the copy
 
 
@@ -354,7 +355,8 @@ class ExpandedConv(StripConv):
             mask = b.load(masks, row)
             b.vstore(b.vload_expanded((stream + at[0]).view("i32"), mask), target, row * STEP)
             at[0] = at[0] + b.convert(b.count_bits(mask), "index") * 4
-        b.prefetch(stream + at[0], AHEAD)
+        for line in range(LINES):
+            b.prefetch(stream + at[0], AHEAD + line * LINE_BYTES)
 
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core."""
