@@ -3,10 +3,12 @@
 import numpy as np
 from kernel_runner import every_isa, run_kernels
 from op_runner import Case, check, memory
+from sized_runner import Sized, at, check_sized
 from xdsl.dialects.builtin import f32, i1
 
 from sparsec.interpreter import logical
 from sparsec.ir import AttentionOp, Panel, type_of
+from sparsec.ir.dims import symbol
 from sparsec.ir.scalar import region
 from sparsec.targets.kernels import attention
 from sparsec.targets.kernels.attention.padding import is_monotonic
@@ -64,6 +66,8 @@ def test_panels(isa):
         case(2, 1, 128, 128, 8, **panels(128)),
         case(1, 1, 200, 200, 8, **panels(128)),
         case(3, 2, 40, 40, 6, **panels(128)),
+        case(5, 1, 40, 40, 6, **panels(64)),
+        case(3, 2, 70, 150, 6, kv_heads=1, masks=[normal(3, 1, 1, 150)], **panels(64)),
         case(3, 1, 7, 7, 6, **panels(21)),
         case(1, 1, 67, 67, 5, **panels(67)),
         case(3, 1, 67, 67, 5, **panels(40, 48)),
@@ -126,6 +130,32 @@ def test_dead_tiles_are_not_read(isa):
     (call,) = attention.lower(one.op, one.weights)
     got = run_kernels([(call.kernel, memory(one, call))], isa)[0][-1]
     np.testing.assert_allclose(logical(got, type_of(one.op.result)), want, rtol=2e-5, atol=2e-5)
+
+
+@every_isa
+def test_sizes_of_a_run(isa):
+    """Sequences, queries and keys as symbols, with masks and without; row-major and in panels."""
+
+    def attend(env, q, k, v, *masks):
+        score = (ADDED if masks else SCALED).clone()
+        return AttentionOp(q, k, v, 2, at(symbol("b"), env), extras=masks, score=score)
+
+    n, s, t = (symbol(name) for name in "bst")
+    itself = [(1, 8, n * s, 1)] * 3
+    across = [(1, 8, n * s, 1), (1, 8, n * t, 1), (1, 8, n * t, 1)]
+    options = {"rtol": 2e-5, "atol": 2e-5}
+    sized = [
+        Sized(attend, [*itself, (n, 1, 1, s)], panels=Panel(64, 64), plain=(3,), **options),
+        Sized(attend, [*itself, (n, 1, s, s)], panels=Panel(64, 64), plain=(3,), **options),
+        Sized(attend, across, **options),
+    ]
+    runs = [
+        {"b": 1, "s": 1, "t": 65},
+        {"b": 3, "s": 50, "t": 7},
+        {"b": 2, "s": 64, "t": 128},
+        {"b": 1, "s": 130, "t": 1},
+    ]
+    check_sized(attention.lower, sized, isa, runs)
 
 
 @every_isa

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from xdsl.ir import Operation, SSAValue
@@ -13,8 +14,8 @@ from sparsec.target import Candidate
 from sparsec.targets.kernels.attention.blocks import walk_of
 from sparsec.targets.kernels.attention.kernel import KEYS, Attention
 from sparsec.targets.kernels.attention.scores import Extra, turn
-from sparsec.targets.kernels.attention.tokens import Tokens
-from sparsec.targets.kernels.attention.walk import QUERIES
+from sparsec.targets.kernels.attention.tokens import Tokens, cuts_panels
+from sparsec.targets.kernels.attention.walk import QUERIES, Dense
 from sparsec.targets.kernels.call import Argument, Call, Packed
 from sparsec.targets.kernels.region import Body, element
 from sparsec.weights import WeightStore
@@ -68,6 +69,8 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     q, k, v, y = (Tokens.of(type_of(value), depth, shape.sequences, length) for value, depth, length in sizes)
     extras = tuple(_extra(value) for value in op.extras)
     walk, lists = walk_of(op, weights, KEYS)
+    if isinstance(walk, Dense):
+        walk = replace(walk, cut=cuts_panels(k, v, KEYS))
     kernel = Attention(shape, q, k, v, y, Body.of(op.score), extras, bool(op.guard), walk)
     operands = [_operand(value, extra, weights) for value, extra in zip(op.extras, extras, strict=True)]
     arguments = (op.query, op.key, op.value, *operands, *lists, op.result)

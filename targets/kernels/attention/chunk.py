@@ -92,7 +92,7 @@ class Chunk:
         k, b = self.kernel, self.b
         head = self.place.head // (k.shape.heads // k.shape.kv_heads)
         source, token = tokens.head(ref, head), self.place.sequence * k.shape.keys + key
-        if tokens.inside(k.tile):
+        if k.reads(tokens):
             return Matrix(source + tokens.place(token), 1, tokens.stride)  # pyright: ignore[reportArgumentType]
         tokens.copy(b, source, token, count, k.tile, copy, k.pitch)
         return Matrix(copy, 1, k.pitch)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sparsec.ir.dims import Dim, ceildiv
 from sparsec.ir.ops import AttentionShape
-from sparsec.targets.builder import Builder, Ref
+from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.attention.chunk import Chunk
 from sparsec.targets.kernels.attention.scores import Extra, Staging
 from sparsec.targets.kernels.attention.tokens import Tokens
-from sparsec.targets.kernels.attention.walk import QUERIES, Place, Walk
+from sparsec.targets.kernels.attention.walk import QUERIES, Dense, Place, Walk
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.region import Body
 
@@ -59,11 +59,15 @@ class Attention(Kernel):
         """Of operands of the score that differ by query and key."""
         return Staging(QUERIES, self.tile)
 
+    def reads(self, tokens: Tokens) -> bool:
+        """Whether the tiles of keys or values are read where they are, else copied: those that straddle panels."""
+        return tokens.inside(self.tile) or (isinstance(self.order, Dense) and self.order.cut)
+
     @property
     def _sizes(self) -> tuple[int, ...]:
         """Floats of the parts of scratch: q, s, o, m, sums, copies of keys and of values, staged operands."""
         shape, tiles = self.shape, (self.key, self.value)
-        copies = [0 if tokens.inside(self.tile) else tokens.depth * self.pitch for tokens in tiles]
+        copies = [0 if self.reads(tokens) else tokens.depth * self.pitch for tokens in tiles]
         staged = [self.staging.size if extra.staged else 0 for extra in self.extras]
         main = (shape.depth * QUERIES, self.tile * QUERIES, shape.value_depth * QUERIES, QUERIES, QUERIES)
         return tuple(-(-size // LINE) * LINE for size in (*main, *copies, *staged))
@@ -96,9 +100,17 @@ class Attention(Kernel):
             extras, own = others[: len(self.extras)], others[len(self.extras) :]
             part = chunk // self._tiles
             sequence, head = part // self.shape.heads, part % self.shape.heads
-            place = Place(sequence, head, chunk % self._tiles, own)
+            place = Place(sequence, head, chunk % self._tiles, own, self._before(sequence))
             here = [extra.at(ref, sequence, head) for extra, ref in zip(self.extras, extras, strict=True)]
             Chunk(b, self, place, (query, key, value, refs[-1]), here, self._parts(scratch.view("f32"))).run()
+
+    def _before(self, sequence: Index) -> Index:
+        return 0 if self.in_place else sequence * self.shape.keys % self.key.rows
+
+    @property
+    def in_place(self) -> bool:
+        """Whether no tile of keys reaches into another panel, as they are counted in each sequence."""
+        return self.key.inside(self.tile) and self.value.inside(self.tile)
 
     def _parts(self, scratch: Ref) -> list[Ref]:
         sizes = self._sizes

@@ -159,13 +159,14 @@ def group_vectors(b: Builder) -> int:
 
 
 def visit_rows(b: Builder, count: Index, most: int, tile: Callable[[Index, int], None], carry: list[Value]) -> None:
-    """Calls `tile(first row, rows)` for all tiles of `count` rows; those that only the run knows end in single rows."""
+    """Calls `tile(first row, rows)` for all tiles of `count` rows; those that only the run knows end in small tiles."""
     if not isinstance(count, int):
-        whole = count // most * most
-        with b.loop(0, whole, most, carry=carry) as row:
-            tile(row, most)
-        with b.loop(whole, count, carry=carry) as row:
-            tile(row, 1)
+        done: Index = 0
+        for size in (most, 4, 1):
+            stop = done + (count - done) // size * size
+            with b.loop(done, stop, size, carry=carry) as row:
+                tile(row, size)
+            done = stop
         return
     rows = Rows.of(count, most)
     bulk = rows.large * (rows.rows + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sparsec.ir import TensorType
 from sparsec.ir.dims import Dim
-from sparsec.targets.builder import Builder, Index, Ref
+from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import LINE
 
 
@@ -78,42 +78,66 @@ class Tokens:
 
     def copy(self, b: Builder, source: Ref, token: Index, count: Index, tile: int, target: Ref, pitch: int) -> None:
         """Copies `count` ≤ `tile` tokens of a head, a channel every `pitch` elements."""
-        with_rest = not self.aligned(tile)
 
         def piece(place: Index, done: Index, count: Index) -> None:
+            spans = Spans(b, count, tile, not self.aligned(tile))
             with b.loop(0, self.depth) as channel:
                 row, to = source + (place + channel * self.stride), target + (channel * pitch + done)
-                sweep(b, count, with_rest, lambda at, left: b.vstore(b.vload(row, at, left), to, at, left))
+                spans.visit(lambda at, mask: b.vstore(b.vload(row, at, mask=mask), to, at, mask=mask))
 
         self.pieces(b, token, count, tile, piece)
 
     def store(self, b: Builder, result: Ref, token: Index, count: Index, tile: int, source: Ref, scales: Ref) -> None:
         """Stores `count` ≤ `tile` tokens of a head times `scales`, which differ by token, from rows of `tile`."""
-        with_rest = not self.aligned(tile)
 
         def piece(place: Index, done: Index, count: Index) -> None:
+            spans = Spans(b, count, tile, not self.aligned(tile))
             with b.loop(0, self.depth) as channel:
                 row, at_source = result + (place + channel * self.stride), source + (channel * tile + done)
 
-                def move(at: Index, left: Index | None) -> None:
-                    b.vstore(b.vload(at_source, at, left) * b.vload(scales + done, at, left), row, at, left)
+                def move(at: Index, mask: Value | None) -> None:
+                    scaled = b.vload(at_source, at, mask=mask) * b.vload(scales + done, at, mask=mask)
+                    b.vstore(scaled, row, at, mask=mask)
 
-                sweep(b, count, with_rest, move)
+                spans.visit(move)
 
         self.pieces(b, token, count, tile, piece)
 
 
-def sweep(b: Builder, count: Index, exact: bool, visit: Callable[[Index, Index | None], None]) -> None:
-    """Calls `visit(at, None)` for whole vectors of `count` elements, where `exact` `visit(at, left)` for the rest."""
-    lanes = b.isa.lanes
-    if not exact:
-        count = (count + (lanes - 1)) // lanes * lanes
-    whole = count // lanes * lanes
-    if not (isinstance(whole, int) and whole == 0):
-        with b.loop(0, whole, lanes) as at:
-            visit(at, None)
-    if exact and not (isinstance(count, int) and isinstance(whole, int) and whole == count):
-        visit(whole, count - whole)
+class Spans:
+    """The vectors of `count` elements, at most `most`; where not `exact`, the last is whole whatever comes after them.
+
+    With masked access, vectors that the run decides upon have masks, made once: no loop, no branch.
+    """
+
+    def __init__(self, b: Builder, count: Index, most: int, exact: bool) -> None:
+        lanes = b.isa.lanes
+        self._b, self._masks = b, None
+        self._count = count if exact else (count + (lanes - 1)) // lanes * lanes
+        if isinstance(self._count, int):
+            self._masks = [self._mask(self._count - at) for at in range(0, self._count, lanes)]
+        elif b.isa.masked_memory:
+            self._masks = [b.mask(self._count - at) for at in range(0, most, lanes)]
+
+    def _mask(self, left: int) -> Value | None:
+        return None if left >= self._b.isa.lanes else self._b.mask(left)
+
+    def visit(self, visit: Callable[[Index, Value | None], None]) -> None:
+        """Calls `visit(at, mask)` for each vector, None where all lanes count."""
+        b, lanes = self._b, self._b.isa.lanes
+        for index, mask in enumerate(self._masks or []):
+            visit(index * lanes, mask)
+        if self._masks is None:
+            whole = self._count // lanes * lanes
+            with b.loop(0, whole, lanes) as at:
+                visit(at, None)
+            visit(whole, b.mask(self._count - whole))
+
+
+def cuts_panels(keys: Tokens, values: Tokens, tile: int) -> bool:
+    """Whether tiles are counted from the panels' begin: those of a sequence straddle panels, which whole tiles fill."""
+    straddle = not (keys.inside(tile) and values.inside(tile))
+    return straddle and keys.rows == values.rows and _divides(tile, keys.rows)
 
 
 def _divides(step: int, size: Dim) -> bool:
