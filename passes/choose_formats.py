@@ -33,6 +33,7 @@ from sparsec.ir import (
     type_of,
 )
 from sparsec.ir.ops import KERNEL, NODE
+from sparsec.ir.ranges import symbols_of
 from sparsec.ir.shapes import format_shape
 from sparsec.model import Model
 from sparsec.passes.base import Pass, constant
@@ -91,9 +92,19 @@ class ChooseFormats(Pass):
                 decisions.append(_decide(op, chosen, candidates, model))
                 _apply(op, chosen)
         if unsupported:
-            lines = "\n".join(f"  {node_name(op)}: {op.name} {_shapes(op)}" for op in unsupported)
-            raise UnsupportedModel(f"{target.name} has no kernel for {len(unsupported)} ops of {model.name}:\n{lines}")
+            raise _unsupported(unsupported, model, target)
         return decisions
+
+
+def _unsupported(ops: Sequence[Operation], model: Model, target: Target) -> UnsupportedModel:
+    """All ops that nothing runs; and what to do where that is because a size is not known before a run."""
+    lines = "\n".join(f"  {node_name(op)}: {op.name} {_shapes(op)}" for op in ops)
+    text = f"{target.name} has no kernel for {len(ops)} ops of {model.name}:\n{lines}"
+    if names := sorted(frozenset().union(*map(symbols_of, ops))):
+        text += (
+            f"\nwith fixed sizes more may run: fix {', '.join(names)} with {' '.join(f'--dim {n}=N' for n in names)}"
+        )
+    return UnsupportedModel(text)
 
 
 def _name_apart(ops: Iterable[Operation]) -> None:

@@ -79,6 +79,11 @@ class Artifact:
         return _ports(self.manifest["outputs"])
 
 
+def size_entries(ranges: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """What a manifest says of symbols, in the order of the C ABI."""
+    return [{"name": name, "low": low, "high": high} for name, (low, high) in sorted(ranges.items())]
+
+
 def flat(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The layers of a manifest, members in place of their chains."""
     return [entry for layer in layers for entry in layer.get("members", [layer])]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sparsec import __version__, attention_file, debug, masked, thresholds, verify
-from sparsec.artifact import flat
+from sparsec.artifact import flat, size_entries
 from sparsec.errors import UsageError
 from sparsec.frontend.onnx import Given, check_model, raise_all
 from sparsec.interpreter import run as interpret
@@ -98,6 +98,8 @@ class Result:
         if self.manifest["tuned"] is not None:
             notes += f", {self.manifest['tuned']} chosen by measured times"
         weights, arena = (self.manifest[key] / 1e6 for key in ("weights_bytes", "arena_bytes"))
+        if ranges := self.manifest.get("sizes"):
+            notes += f", for {', '.join('{name} {low}..{high}'.format(**size) for size in ranges)}"
         lines = [
             f"{self.output}: {len(layers)} kernels, {sparse} of them on sparse weights{notes}; "
             f"weights {weights:.1f} MB, arena {arena:.2f} MB; compiled in {sum(self.seconds.values()):.1f} s"
@@ -369,6 +371,7 @@ def _manifest(
         "isas": [isa.name for isa in target.isas],
         "threads": scheduled.plan.threads,
         "tuned": None if target.measured is None else sum(decision.measured for decision in passed.decisions),
+        **({"sizes": size_entries(model.ranges)} if model.ranges else {}),
         "arena_bytes": scheduled.plan.arena_bytes,
         "arena_lower_bound_bytes": passed.memory.lower_bound_bytes,
         "layers": layers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sparsec.artifact import size_entries
 from sparsec.ir.dims import Atom, Dim, Monomial, Sym
 from sparsec.target import Buffer, Corner, Plan, Port
 from sparsec.targets.c_text import quoted, round_up, table
@@ -38,7 +39,7 @@ def entries(plan: Plan) -> dict[str, Any]:
     if not plan.ranges:
         return {}
     return {
-        "sizes": [{"name": name, "low": low, "high": high} for name, (low, high) in plan.ranges.items()],
+        "sizes": size_entries(plan.ranges),
         "workspaces": [[*corner.sizes, 63 + corner_bytes(plan, corner)] for corner in corners(plan)],
     }
 

@@ -253,7 +253,8 @@ def _diagnose(error: Exception, inputs: Sequence[Value | None]) -> tuple[str, ty
     names = sorted(set().union(*map(symbols, differing)))
     if names and isinstance(error, ValueError):
         fixing = " ".join(f"--dim {name}=…" for name in names)
-        return f"does not fit while {', '.join(names)} may be any size ({reason})", UsageError, f"give {fixing}"
+        equal = f", or --dim {names[1]}={names[0]} where they are always equal" if len(names) == 2 else ""
+        return f"does not fit while {', '.join(names)} may be any size ({reason})", UsageError, f"give {fixing}{equal}"
     return reason, InvalidModel, ""
 
 

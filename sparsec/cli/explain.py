@@ -10,6 +10,8 @@ import click
 from sparsec.artifact import flat, read_artifact
 from sparsec.cli import options
 from sparsec.errors import UsageError
+from sparsec.ir.ranges import typical
+from sparsec.run_sizes import described
 
 
 @click.command("explain")
@@ -32,6 +34,9 @@ def command(artifact, layer, as_json) -> None:
         _detail(layers[0])
     else:
         _overview(layers)
+        if ranges := read_artifact(artifact).ranges:
+            sizes = ", ".join(f"{name} {size}" for name, size in sorted(typical(ranges).items()))
+            click.echo(f"It runs for {described(ranges)}; times and bytes are those of {sizes}.")
         if (precision := manifest["precision"]) != "f32":
             sums = "sums are f32" if precision == "bf16" else "sums of many are f32"
             click.echo(f"Compiled with --precision {precision}: kernels of that name round products to it; {sums}.")
