@@ -11,6 +11,7 @@ last rows are whole feed-forwards, whose first layer has a dense input.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
@@ -37,7 +38,7 @@ Run = Callable[[], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", nargs="*", default=SIZES)
+    parser.add_argument("sizes", nargs="*", default=SIZES, help='"" for none')
     parser.add_argument("--seconds", type=float, default=8.0, help="for each layer, all engines together")
     parser.add_argument("--tokens", type=int, default=1)
     arguments = parser.parse_args()
@@ -45,13 +46,13 @@ def main() -> None:
     shares = " | ".join(f"{zeros:.0%} zeros" for zeros in ZEROS)
     print(f"| inputs x outputs, MB | dense | {shares} | onnxruntime |")
     print("|---" * (len(ZEROS) + 3) + "|")
-    for size in arguments.sizes:
+    for size in filter(None, arguments.sizes):
         inputs, outputs = map(int, size.split("x"))
         with tempfile.TemporaryDirectory() as folder:
             print(_layer(Path(folder), arguments.tokens, inputs, outputs, arguments.seconds), flush=True)
-    for hidden in (3072, 8192):
+    for hidden, gated in itertools.product((3072, 8192), (False, True)):
         with tempfile.TemporaryDirectory() as folder:
-            print(_feed_forward(Path(folder), hidden // 4, hidden, arguments.seconds), flush=True)
+            print(_feed_forward(Path(folder), hidden // 4, hidden, gated, arguments.seconds), flush=True)
 
 
 def _layer(folder: Path, tokens: int, inputs: int, outputs: int, seconds: float) -> str:
@@ -83,20 +84,27 @@ def _layer(folder: Path, tokens: int, inputs: int, outputs: int, seconds: float)
     return f"| {' | '.join([*cells, f'{onnxruntime.median * 1e3:.3f} ({_times(onnxruntime, first)})'])} |"
 
 
-def _feed_forward(folder: Path, width: int, hidden: int, seconds: float) -> str:
-    """One row: two layers around a ReLU that leaves 90 % zeros, and around a HardSwish, whose zeros no kernel skips."""
+def _feed_forward(folder: Path, width: int, hidden: int, gated: bool, seconds: float) -> str:
+    """One row: two layers around a ReLU that leaves 90 % zeros, and around a HardSwish, whose zeros no kernel skips.
+
+    Where it is `gated`, the activation is multiplied by a third layer.
+    """
     random = np.random.default_rng(0)
     up, down = (random.standard_normal(size, dtype=np.float32) for size in ((hidden, width), (width, hidden)))
     bias = np.full(hidden, -1.2816, np.float32)  # the quantile of 90 % of the normal distribution
     weights = {"up": up / np.float32(np.sqrt(width)), "b": bias, "down": down / np.float32(np.sqrt(hidden))}
+    weights |= {"other": weights["up"][::-1].copy()} if gated else {}
     engines: dict[str, Run] = {}
     x = random.standard_normal((1, width), dtype=np.float32)
     for activation in ("HardSwish", "Relu"):
         nodes = [
             helper.make_node("Gemm", ["x", "up", "b"], ["u"], transB=1),
-            helper.make_node(activation, ["u"], ["a"]),
-            helper.make_node("Gemm", ["a", "down"], ["y"], transB=1),
+            helper.make_node(activation, ["u"], ["g"]),
+            helper.make_node("Gemm", ["x", "other"], ["o"], transB=1),
+            helper.make_node("Mul", ["g", "o"], ["a"]),
+            helper.make_node("Gemm", ["a" if gated else "g", "down"], ["y"], transB=1),
         ]
+        nodes = nodes if gated else [nodes[0], nodes[1], nodes[-1]]
         model = _save(folder / f"{activation}.onnx", nodes, weights, [1, width], [1, width])
         engines[activation] = _bound(_compiled(model)[0], x)
         session = onnxruntime_session(model)
@@ -105,7 +113,8 @@ def _feed_forward(folder: Path, width: int, hidden: int, seconds: float) -> str:
     _check(engines["Relu"], engines["onnxruntime"])
     dense, onnxruntime, relu = measure(engines, seconds)
     others = f"onnxruntime {onnxruntime.median * 1e3:.3f} ms, dense {dense.median * 1e3:.3f} ms ({_times(relu, dense)})"
-    return f"feed-forward {width} -> {hidden} -> {width}, 90 % zeros: {relu.median * 1e3:.3f} ms; {others}"
+    what = f"{'gated ' * gated}feed-forward {width} -> {hidden} -> {width}, 90 % zeros"
+    return f"{what}: {relu.median * 1e3:.3f} ms; {others}"
 
 
 def _times(this: Measurement, other: Measurement) -> str:

@@ -5,7 +5,8 @@
 
 The map's other inputs must be scalars, one number per output ([M, 1, 1], for matmul [M]) or of the result's shape
 (residuals). Where a map reads several contractions (the two branches of a residual block), it joins the one at the end
-of the longest path, so that the short branch is done when the long one needs it.
+of the longest path, so that the short branch is done when the long one needs it; of equal ones, the one that the others
+gate with zeros.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sparsec.passes.base import Pass, only_user, rebuild
 from sparsec.passes.contractions import bias_shape, outputs_axis
 from sparsec.passes.regions import compose, too_long
 from sparsec.target import Target
+from sparsec.zeros import factor_path
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def _fuse(op: MapOp, depths: dict[Operation, int]) -> None:
     fitting = [producer for producer in producers if _fits(producer, op)]
     if not fitting:
         return
-    producer = max(fitting, key=lambda found: depths[found])
+    producer = max(fitting, key=lambda found: (depths[found], _is_gated(found, op)))
     names = [producer.result, *producer.extras]
     inputs, region = compose(op.body, op.inputs, producer.epilogue, names, link=producer.result)
     made = [_canonical(value, producer) for value in inputs[1:]]
@@ -54,6 +56,11 @@ def _fuse(op: MapOp, depths: dict[Operation, int]) -> None:
     # In the map's place every operand is there; the producer's own place may be too early.
     Rewriter.replace_op(op, [*reshapes, new])
     Rewriter.erase_op(producer)
+
+
+def _is_gated(producer: Contraction, op: MapOp) -> bool:
+    """Whether the map is zero where its other inputs say, so that the kernel of `producer` can leave those out."""
+    return factor_path(op.body, op.inputs, list(op.inputs).index(producer.result)) is not None
 
 
 def _fits(producer: Contraction, op: MapOp) -> bool:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparsec.ir import identity_region
+from sparsec.ir.scalar import region
 from sparsec.ir.types import f32
 from sparsec.targets.kernels.epilogue import Epilogue
+from sparsec.targets.kernels.linear.gated import LinearGated
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.table import kernels, skip_kernels
 from sparsec.targets.kernels.region import Body
@@ -63,6 +65,27 @@ class SkipSample(LinearSample):
         return [np.where(kept, x, np.float32(0)), *others]
 
 
+@dataclass(frozen=True)
+class GatedSample(LinearSample):
+    """A linear layer of one token, its results multiplied by factors of which a share of `nonzeros` is not zero."""
+
+    nonzeros: float = 1.0
+
+    @property
+    def epilogue(self) -> Epilogue:
+        product = region([f32, f32], lambda total, factor: total * factor)
+        return Epilogue(Body.of(product), (1,), ("f32",), ((0,),), (1,), "f32")
+
+    def kernel(self) -> LinearKernel:
+        factor = Body.of(region([f32, f32], lambda total, factor: factor))
+        return LinearGated(1, self.m, self.k, self.epilogue, factor, self.nonzeros)
+
+    def arrays(self, kernel: LinearKernel, weight: np.ndarray) -> list[np.ndarray]:
+        x, packed, y = super().arrays(kernel, weight)
+        factors = np.random.default_rng(2).random((1, self.m)) < self.nonzeros
+        return [x, packed, factors.astype(np.float32), y]
+
+
 GEMV, GEMM, SELL = "gemv_f32_dense_n32", "gemm_f32_dense_n32", "gemv_f32_sell16"
 SPMM, WIDE = "spmm_f32_csr_t64k128", "spmm_f32_csr_t128k64"
 
@@ -87,4 +110,5 @@ LINEAR = (
     SkipSample("gemv_f32_skip_n512", 1.0, 1, 512, 1024, 0.5),
     SkipSample("gemv_f32_skip_n256", 1.0, 4, 256, 1024, 0.3),
     SkipSample("gemv_f32_skip_n512", 1.0, 3, 1024, 1024, 0.1),
+    *(GatedSample("gemv_f32_gated", 1.0, 1, 2048, 1024, nonzeros) for nonzeros in (1.0, 0.5, 0.1, 0.02)),
 )

@@ -62,3 +62,31 @@ func.func @main(%x: !sp.tensor<[2, 2, 4, 4], f32>, %g: !sp.tensor<[2, 2, 1, 1], 
 }
 // CHECK:      "sp.conv"
 // CHECK:      "sp.map"
+
+// -----
+
+// A product joins the layer that its gate can spare, not the gate.
+func.func @main(%x: !sp.tensor<[1, 2], f32>) -> !sp.tensor<[1, 2], f32> {
+  %w = "sp.weight"() <{ref = @w}> : () -> !sp.tensor<[2, 2], f32>
+  %g = "sp.matmul"(%x, %w) <{transpose_a = false, transpose_b = true}> ({
+  ^bb0(%a: f32):
+    "sp.yield"(%a) : (f32) -> ()
+  }) {node = "gate"} : (!sp.tensor<[1, 2], f32>, !sp.tensor<[2, 2], f32>) -> !sp.tensor<[1, 2], f32>
+  %u = "sp.matmul"(%x, %w) <{transpose_a = false, transpose_b = true}> ({
+  ^bb0(%a: f32):
+    "sp.yield"(%a) : (f32) -> ()
+  }) {node = "up"} : (!sp.tensor<[1, 2], f32>, !sp.tensor<[2, 2], f32>) -> !sp.tensor<[1, 2], f32>
+  %z = "sp.map"(%g, %u) ({
+  ^bb0(%a: f32, %b: f32):
+    %zero = arith.constant 0.0 : f32
+    %r = arith.maximumf %a, %zero : f32
+    %m = arith.mulf %r, %b : f32
+    "sp.yield"(%m) : (f32) -> ()
+  }) : (!sp.tensor<[1, 2], f32>, !sp.tensor<[1, 2], f32>) -> !sp.tensor<[1, 2], f32>
+  func.return %z : !sp.tensor<[1, 2], f32>
+}
+// CHECK:      [[G:%.*]] = "sp.matmul"(%x
+// CHECK:      {node = "gate"}
+// CHECK-NEXT: [[U:%.*]] = "sp.matmul"(%x, %w, [[G]])
+// CHECK:      {node = "up"}
+// CHECK-NEXT: func.return [[U]]

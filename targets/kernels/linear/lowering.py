@@ -9,7 +9,7 @@ from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
-from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.builtin import FloatAttr, StringAttr
 from xdsl.ir import Operation
 
 from sparsec.ir import Contraction, ConvOp, Format, Level, MatmulOp, WeightOp, type_of
@@ -17,7 +17,8 @@ from sparsec.ir.ops import KERNEL, values
 from sparsec.target import Candidate
 from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
-from sparsec.targets.kernels.epilogue import epilogue_of
+from sparsec.targets.kernels.epilogue import Epilogue, epilogue_of
+from sparsec.targets.kernels.linear.gated import LinearGated
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.skip import LinearSkip
 from sparsec.targets.kernels.linear.table import (
@@ -29,10 +30,10 @@ from sparsec.targets.kernels.linear.table import (
     skip_kernels,
     variants,
 )
-from sparsec.targets.kernels.region import element
+from sparsec.targets.kernels.region import Body, element
 from sparsec.targets.kernels.ways import Way
 from sparsec.weights import WeightStore
-from sparsec.zeros import nonzeros
+from sparsec.zeros import AFTER_RELU, NONZEROS, nonzeros, vanishing_factor
 
 KernelT = TypeVar("KernelT", bound=LinearKernel)
 
@@ -69,6 +70,8 @@ def ways(op: Operation, weights: WeightStore, target: Any) -> list[Way]:
         table = [*table, *_kernels(op, f16_kernels)]
     skipping = _skipping(op, target.precision)
     table = [*table, *_wide(skipping, target.threads)]
+    if target.precision == "f32":
+        table = [*table, *_gated(op)]
     names = {kernel.name for kernel in table}
     found = {kernel.name: kernel for kernel in (*table, *_kernels(op, variants), *skipping)}
     return [
@@ -84,7 +87,8 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     chosen = op.attributes.get(KERNEL)
     skips = (partial(skip_kernels, precision=precision) for precision in SKIP)
     tables = variants, arm_kernels, bf16_kernels, f16_kernels, *skips, kernels
-    rows = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
+    rows: dict[str, LinearKernel] = {kernel.name: kernel for table in tables for kernel in _kernels(op, table)}
+    rows |= {kernel.name: kernel for kernel in _gated(op)}
     kernel = rows[chosen.data] if isinstance(chosen, StringAttr) else _kernels(op)[0]
     weight = op.rhs.owner
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
@@ -101,6 +105,21 @@ def _skipping(op: Contraction, precision: str) -> list[LinearSkip]:
         return []
     table = partial(skip_kernels, precision=precision)
     return [replace(kernel, nonzeros=share) for kernel in _kernels(op, table)]
+
+
+def _gated(op: Contraction) -> list[LinearGated]:
+    """The kernel that skips results which the epilogue makes zero, where it does."""
+    factor = vanishing_factor(op)
+    if factor is None:
+        return []
+    known = [use.operation.attributes.get(NONZEROS) for use in op.result.uses]
+    share = next((share.value.data for share in known if isinstance(share, FloatAttr)), AFTER_RELU)
+    body = Body.of(factor)
+
+    def table(tokens: int, m: int, k: int, epilogue: Epilogue) -> list[LinearGated]:
+        return [LinearGated(tokens, m, k, epilogue, body, share)] if tokens == 1 and m * k else []
+
+    return [*_kernels(op, table)]
 
 
 def _wide(kernels: Sequence[LinearSkip], threads: int) -> Sequence[LinearSkip]:

@@ -22,6 +22,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels.linear.kernel import LinearKernel
+from sparsec.targets.kernels.linear.listing import list_lanes
 
 WIDTHS = 256, 512, 1024  # outputs of a panel
 # Bytes of weights up to which the next runs are prefetched. From the L3, 768 × 3072 without zeros takes 3 % longer than
@@ -150,38 +151,24 @@ class _Work:
         """Lists the k at which a token is not zero (NaN is not), zeros behind them; gives how many there are."""
         b, k = self.b, self.kernel.k
         count = [b.constant(0)]
-        list_ = self._list_vector if b.isa.masked_arithmetic else self._list_elements
-        bulk = k // LINE * LINE
-        with b.loop(0, bulk, LINE, carry=count) as at:
-            count[0] = list_(at, LINE, count[0])
+        lanes = b.isa.lanes
+        bulk = k // lanes * lanes
+        with b.loop(0, bulk, lanes, carry=count) as at:
+            count[0] = self._list(at, None, count[0])
         if bulk < k:
-            count[0] = list_(bulk, k - bulk, count[0])
-        for at in range(0, LINE, b.isa.lanes):
-            b.vstore(b.constant(0, "i32", b.isa.lanes), self.places + count[0], at)
+            count[0] = self._list(bulk, k - bulk, count[0])
+        for at in range(0, LINE, lanes):
+            b.vstore(b.constant(0, "i32", lanes), self.places + count[0], at)
         return count[0]
 
-    def _list_vector(self, at: Index, valid: int, count: Value) -> Value:
-        """16 elements by one compression."""
+    def _list(self, at: Index, valid: int | None, count: Value) -> Value:
+        """Lists those of a vector of elements."""
         b, kernel = self.b, self.kernel
         vectors = [b.vload(self.x + token * kernel.k, at, valid) for token in range(kernel.tokens)]
         wanted = vectors[0] != 0.0
         for vector in vectors[1:]:
             wanted = wanted | (vector != 0.0)
-        places = b.iota("i32") + b.convert(at, "i32")
-        kept = b.call_intrinsic("llvm.experimental.vector.compress", [places, wanted, places], "i32", LINE)
-        b.vstore(kept, self.places, count)
-        return count + b.convert(b.count_bits(b.extract(b.bitcast(wanted, "u16"), 0)), "index")
-
-    def _list_elements(self, at: Index, valid: int, count: Value) -> Value:
-        """Elements one by one, without branches: each is stored, and the next one over it if it is zero."""
-        b, kernel = self.b, self.kernel
-        for i in range(valid):
-            wanted = b.load(self.x, at + i) != 0.0
-            for token in range(1, kernel.tokens):
-                wanted = wanted | (b.load(self.x + token * kernel.k, at + i) != 0.0)
-            b.store(b.convert(at + i, "i32"), self.places, count)
-            count = count + b.convert(b.convert(wanted, "u32"), "index")
-        return count
+        return list_lanes(b, wanted, at, self.places, count)
 
     def any_panel(self, panel: Index, count: Value) -> None:
         """A whole panel, or the last one, which may be narrower."""
