@@ -258,9 +258,12 @@ def _sweep_sized(
     bulk, whole = (count // each * each + start for each in (stride, step))
     with b.loop(start, bulk, stride, carry=carry) as i:
         body([i + lane * step for lane in range(unroll)], None)
-    if unroll > 1:
-        with b.loop(bulk, whole, step, carry=carry) as i:
-            body([i], None)
+    while unroll > 1:
+        unroll //= 2
+        stride, left = step * unroll, whole - bulk
+        with b.if_((left & stride) != 0, carry=carry):
+            first = left // (2 * stride) * (2 * stride) + bulk
+            body([first + lane * step for lane in range(unroll)], None)
     if step > 1 and not exact:
         with b.if_(whole < stop, carry=carry):
             body([whole], b.as_index(stop) - whole)
