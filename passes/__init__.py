@@ -26,6 +26,7 @@ from sparsec.passes.fuse_norm import FuseNorm
 from sparsec.passes.legalize_spatial import LegalizeSpatial
 from sparsec.passes.loop_images import LoopImages
 from sparsec.passes.merge_equal import MergeEqual
+from sparsec.passes.merge_linears import MergeLinears
 from sparsec.passes.place_parts import PlaceParts
 from sparsec.passes.plan_memory import MemoryPlan, PlanMemory
 from sparsec.passes.simplify_movement import SimplifyMovement
@@ -46,6 +47,7 @@ PASSES: tuple[type[Pass], ...] = (
     TokensInnermost,
     FuseMaps,
     FuseEpilogues,
+    MergeLinears,
     EliminateDeadChannels,
     SparseAttention,
     AssignLayouts,
@@ -85,6 +87,7 @@ def pipeline(
         *clean,
         FuseMaps(),
         FuseEpilogues(),
+        MergeLinears(),
         EliminateDeadChannels(),
         *clean,
         SparseAttention(attention),

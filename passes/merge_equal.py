@@ -47,11 +47,12 @@ def _key(op: Operation, numbers: dict[SSAValue, int]) -> Hashable:
     operands = tuple(numbers.get(operand, operand) for operand in op.operands)
     attributes = frozenset((name, value) for name, value in op.attributes.items() if name != NODE)
     properties = frozenset(op.properties.items())
-    regions = tuple(_region_key(region) for region in op.regions)
+    regions = tuple(region_key(region) for region in op.regions)
     return op.name, operands, properties, attributes, tuple(op.result_types), regions
 
 
-def _region_key(region: Region) -> Hashable:
+def region_key(region: Region) -> Hashable:
+    """Equal for regions that compute the same."""
     block: Block = region.block
     numbers: dict[SSAValue, int] = {argument: argument.index for argument in block.args}
     keys: list[Hashable] = [tuple(block.arg_types)]
