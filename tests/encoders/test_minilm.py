@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from extras import require
 
+from sparsec.program import load
 from sparsec.verify import onnxruntime_session
 
 LENGTH = 64  # tokens a sentence; longer ones are cut
@@ -71,18 +72,41 @@ def embed(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def test_embeddings(minilm: Path, tokens: dict[str, np.ndarray]) -> None:
+def check(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Embeddings against the reference's, and the order in which each sentence finds the others."""
+    assert (actual * expected).sum(1).min() >= 0.99999
+    neighbours = [np.argsort(-(x @ x.T - 2 * np.eye(len(x))), axis=1) for x in (actual, expected)]
+    np.testing.assert_array_equal(neighbours[0][:, :3], neighbours[1][:, :3])
+    assert neighbours[0][:8, 0].tolist() == [1, 0, 3, 2, 5, 4, 7, 6], "sentences that say the same are not the nearest"
+
+
+@pytest.fixture(scope="module")
+def expected(minilm: Path, tokens: dict[str, np.ndarray]) -> np.ndarray:
+    """Embeddings by onnxruntime."""
+    session = onnxruntime_session(minilm)
+    assert session is not None
+    return embed(session(tokens)["hidden"], tokens["attention_mask"])
+
+
+def test_all_sentences_at_once(minilm: Path, tokens: dict[str, np.ndarray], expected: np.ndarray) -> None:
     folder = minilm.parent
     np.savez(folder / "tokens.npz", **tokens)
     dims = ("--dim", f"batch={len(SENTENCES)}", "--dim", f"seq={LENGTH}")
     sparsec(folder, "compile", "minilm.onnx", "-o", "minilm.so", *dims)
     sparsec(folder, "run", "minilm.so", "--input", "tokens.npz", "--output", "hidden.npz")
-    session = onnxruntime_session(minilm)
-    assert session is not None
-    mask = tokens["attention_mask"]
-    actual = embed(np.load(folder / "hidden.npz")["hidden"], mask)
-    expected = embed(session(tokens)["hidden"], mask)
-    assert (actual * expected).sum(1).min() >= 0.99999
-    neighbours = [np.argsort(-(x @ x.T - 2 * np.eye(len(x))), axis=1) for x in (actual, expected)]
-    np.testing.assert_array_equal(neighbours[0][:, :3], neighbours[1][:, :3])
-    assert neighbours[0][:8, 0].tolist() == [1, 0, 3, 2, 5, 4, 7, 6], "sentences that say the same are not the nearest"
+    check(embed(np.load(folder / "hidden.npz")["hidden"], tokens["attention_mask"]), expected)
+
+
+def test_sentences_as_long_as_they_are(minilm: Path, tokens: dict[str, np.ndarray], expected: np.ndarray) -> None:
+    """One artifact for all numbers of sentences and lengths: groups of three, padded to the longest of them."""
+    sparsec(
+        minilm.parent, "compile", "minilm.onnx", "-o", "sized.so", "--dim", "batch=1..3", "--dim", f"seq=1..{LENGTH}"
+    )
+    program = load(minilm.parent / "sized.so")
+    found = []
+    for start in range(0, len(SENTENCES), 3):
+        mask = tokens["attention_mask"][start : start + 3]
+        length = int(mask.sum(1).max())
+        group = {name: np.ascontiguousarray(array[start : start + 3, :length]) for name, array in tokens.items()}
+        found.append(embed(program.run(**group)["hidden"], group["attention_mask"]))
+    check(np.concatenate(found), expected)
