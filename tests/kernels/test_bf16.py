@@ -272,6 +272,16 @@ def test_chunks_of_strips_in_any_grouping(isa, row):
 
 
 @every_strip_row
+def test_zeros_of_either_sign_are_not_stored(row):
+    shape = ConvShape.of(case(STRIPS[0]).op)
+    kernel = row.kernel(shape, (), Body.of(region([f32], lambda x: x.max(0.0))))
+    ones = np.ones((32, 32, 1, 1), np.float32)
+    assert (
+        kernel.pack(ones * np.float32(-0.0)).size == kernel.pack(ones * np.float32(0.0)).size < kernel.pack(ones).size
+    )
+
+
+@every_strip_row
 def test_format_of_strips_holds_the_weights(row):
     made = case(Shape(64, 32, (5, 5)))
     assert isinstance(made.op, ConvOp)

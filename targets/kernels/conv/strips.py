@@ -376,8 +376,9 @@ def pack_expanded(bits: np.ndarray, steps: int) -> np.ndarray:
         pieces: list[np.ndarray] = []
         for first in range(0, len(block), steps):
             some = block[first : first + steps].reshape(-1, STEP)
-            masks = (some != 0) @ (1 << np.arange(STEP))
-            pieces += [masks.astype(np.uint16).view(np.uint32), some[some != 0]]
+            stored = some & 0x7FFF7FFF != 0  # pruning leaves zeros of both signs
+            masks = stored @ (1 << np.arange(STEP))
+            pieces += [masks.astype(np.uint16).view(np.uint32), some[stored]]
         streams.append(np.concatenate(pieces))
     begins = 4 * (len(streams) + 1 + np.cumsum([0, *map(len, streams)]))
     # One block more is expanded than multiplied, and rows are read as whole vectors.
