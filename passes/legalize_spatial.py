@@ -5,6 +5,7 @@
                                                   sp.reshape, sp.transpose, sp.reshape, sp.slice
     sp.pool over the whole image, no padding   ⇒  sp.reduce over the image
     sp.pool of a large window, k × l           ⇒  sp.pool 1 × l, sp.pool k × 1
+    sp.conv ["n", C, 1, 1] of one tap          ⇒  sp.reshape, sp.matmul ["n", C], sp.reshape
 
 A transposed convolution writes output o = s·q + r (phase r < s) as the sum over j of x[q − j] · w[s·j + r]: for each
 phase a convolution with every s-th tap, flipped. All phases together are one convolution, absent taps being zero.
@@ -24,6 +25,7 @@ from sparsec.ir import (
     ConvOp,
     ConvTransposeOp,
     MapOp,
+    MatmulOp,
     PoolOp,
     ReduceOp,
     ReshapeOp,
@@ -34,7 +36,7 @@ from sparsec.ir import (
     WeightOp,
     type_of,
 )
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, Sym
 from sparsec.ir.ops import ints, real, values
 from sparsec.model import Model
 from sparsec.passes.base import Pass, like, name_of
@@ -50,6 +52,7 @@ LARGE_WINDOW = 13 * 13
 class LegalizeSpatial(Pass):
     def apply(self, model: Model, target: Target | None) -> None:
         patterns: list[RewritePattern] = [LowerConvTranspose(model.weights), GlobalPool(), SplitPool(), ToTwoAxes()]
+        patterns.append(OnePixel(model.weights))
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(model.module)
 
 
@@ -106,6 +109,33 @@ class ToTwoAxes(RewritePattern):
             result_types=[TensorType(_insert(result.shape, 2, 1), result.element)],
         )
         rewriter.replace(op, [new, like(ReshapeOp(new.results[0], result.shape), op)])
+
+
+@dataclass
+class OnePixel(RewritePattern):
+    """A convolution on one pixel, of a number of images that only a run tells, is a linear layer of as many tokens."""
+
+    weights: WeightStore
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, ConvOp) or not has_weight(op) or not isinstance(type_of(op.lhs).shape[0], Sym):
+            return
+        spatial = [*type_of(op.lhs).shape[2:], *type_of(op.rhs).shape[2:], *type_of(op.result).shape[2:]]
+        if op.groups.value.data != 1 or any(values(op.pads)) or any(dim != 1 for dim in spatial):
+            return
+        array = weight_of(op, self.weights)
+        weight = self.weights.add(f"{name_of(op, 1)}.matrix", array.reshape(array.shape[:2]))
+        flat = [_without_pixels(value, array.ndim - 2) for value in (op.lhs, *op.extras)]
+        lhs, *extras = (made.results[0] if isinstance(made, ReshapeOp) else made for made in flat)
+        product = like(MatmulOp(lhs, weight.result, False, True, extras, op.epilogue.clone()), op)
+        reshapes = [made for made in flat if isinstance(made, ReshapeOp)]
+        rewriter.replace(op, [weight, *reshapes, product, ReshapeOp(product.result, type_of(op.result).shape)])
+
+
+def _without_pixels(value: SSAValue, axes: int) -> ReshapeOp | SSAValue:
+    """[N, C, 1, 1] as [N, C], [M, 1, 1] as [M]; shorter shapes broadcast as before."""
+    shape = type_of(value).shape
+    return ReshapeOp(value, shape[:-axes]) if len(shape) > axes else value
 
 
 def _taller(value: SSAValue) -> ReshapeOp | SSAValue:

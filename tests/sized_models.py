@@ -27,10 +27,15 @@ CNN = """cnn (float[batch, 3, 24, 24] x) => (float[batch, 7] y, float[batch, 24,
     b = Relu(a)
     c = Conv<pads=[1, 1, 1, 1], strides=[2, 2], group=16>(b, c1)
     d = Clip(c, zero, six)
-    image = Conv(d, c2)
+    squeezed = GlobalAveragePool(d)
+    inner = Conv(squeezed, c4, b4)
+    gate = Sigmoid(inner)
+    gated = Mul(d, gate)
+    image = Conv(gated, c2)
     e = Conv<pads=[1, 1, 1, 1]>(image, c3)
     f = Add(e, image)
-    p = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]>(f)
+    large = Resize<mode="nearest">(f, , doubled)
+    p = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]>(large)
     g = GlobalAveragePool(p)
     flat = Flatten(g)
     y = Gemm<transB=1>(flat, w2, b2)
@@ -76,6 +81,8 @@ _SHAPES = {
     "c1": (16, 1, 3, 3),
     "c2": (24, 16, 1, 1),
     "c3": (24, 24, 3, 3),
+    "c4": (16, 16, 1, 1),
+    "b4": (16,),
     "w2": (7, 24),
     "b2": (7,),
     "w3": (32, 32),
@@ -90,6 +97,7 @@ _CONSTANTS = {
     "start": np.array([0]),
     "one": np.array([1]),
     "two": np.array([2]),
+    "doubled": np.array([1, 1, 2, 2], np.float32),
     "far": np.array([2**31 - 1]),
     "zero_index": np.array(0),
     "heads": np.array([4, 8]),

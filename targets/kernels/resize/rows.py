@@ -42,6 +42,9 @@ class ResizeRows(Kernel):
         """Rows of all channels."""
         return self.target.images * self.target.height
 
+    def splits_by(self, images: int) -> bool:
+        return self.target.images == images
+
     @property
     def scratch(self) -> int:
         size = elements.size(self.sampling.computed)
