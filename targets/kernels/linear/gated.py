@@ -57,7 +57,8 @@ class LinearGated(LinearKernel):
 
     def events(self, isa: Isa, caches: Caches, w: np.ndarray) -> dict[str, float]:
         wanted = self.m * self.nonzeros
-        return {"skip call": 1, "skip run": wanted, "skip far byte": 4 * wanted * self.k}
+        moved = {"skip run": wanted, "skip far byte": 4 * wanted * self.k}
+        return {"skip call": 1, "gated chunk": self.chunks, **moved}
 
     def emit(self, b: Builder) -> None:
         elements = ["f32", "f32", *self.epilogue.elements, self.epilogue.result]
