@@ -11,17 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 
 import numpy as np
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Block, Region, SSAValue
+from xdsl.printer import Printer
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from sparsec.interpreter import evaluate_op
 from sparsec.ir import AttentionOp, MapOp, SpOp, WeightOp, YieldOp, type_of
 from sparsec.masks import BlockMask
+from sparsec.passes.base import like, name_of
 from sparsec.passes.known_scores import Known, Uniform, evaluate, simplified, unknown
 from sparsec.passes.regions import inline
-from sparsec.patterns import Pattern, mask_of
+from sparsec.patterns import Pattern, by_heads, describe, mask_of
 from sparsec.weights import WeightStore
 
 _MOST_MADE = 1 << 30  # bytes of a constant that is computed from others to be looked at
@@ -29,9 +33,10 @@ _MOST_MADE = 1 << 30  # bytes of a constant that is computed from others to be l
 
 @dataclass(frozen=True)
 class Found:
-    """The kept pairs; the operands and the region of the scores with what masks leave of them."""
+    """The kept pairs, also in words; the operands and the region of the scores with what masks leave of them."""
 
     mask: BlockMask
+    words: str
     extras: list[SSAValue]
     score: Region
 
@@ -42,22 +47,31 @@ class ConstantMasks:
     def __init__(self, weights: WeightStore):
         self._weights = weights
         self._arrays: dict[SSAValue, np.ndarray | None] = {}
-        self._found: dict[Hashable, tuple[BlockMask, dict[int, np.ndarray]] | None] = {}
+        self._stored: dict[int, SSAValue] = {}
+        self._found: dict[Hashable, tuple[BlockMask, dict[int, np.ndarray], str] | None] = {}
 
     def find(self, op: AttentionOp, tile: tuple[int, int], patterns: Sequence[Pattern] = ()) -> Found | None:
         """The kept pairs by the constants of `op` and by the patterns of its heads; None where all are kept."""
         extras, score = list(op.extras), op.score.clone()
         while (place := self._map_to_inline(extras)) is not None:
             extras, score = _inlined(extras, score, place)
-        key = (tile, tuple(patterns), op.shape, tuple(extras), str(score))
+        key = (tile, tuple(patterns), op.shape, tuple(extras), _text(score))
         if key not in self._found:
             self._found[key] = self._look(op, tile, patterns, extras, score)
         found = self._found[key]
         if found is None:
             return None
-        mask, numbers = found
+        mask, numbers, words = found
         scalars = _scalars(score)
-        return Found(mask, extras, simplified(score, {scalars[i]: number for i, number in numbers.items()}))
+        return Found(mask, words, extras, simplified(score, {scalars[i]: number for i, number in numbers.items()}))
+
+    def weight(self, mask: BlockMask, op: AttentionOp) -> SSAValue:
+        """The weight that a found mask is, which comes before the first attention that asks for it."""
+        if id(mask) not in self._stored:
+            weight = like(self._weights.add_mask(f"{name_of(op)}.mask", mask), op)
+            Rewriter.insert_op(weight, InsertPoint.before(op))
+            self._stored[id(mask)] = weight.result
+        return self._stored[id(mask)]
 
     def _look(
         self,
@@ -66,22 +80,23 @@ class ConstantMasks:
         patterns: Sequence[Pattern],
         extras: Sequence[SSAValue],
         score: Region,
-    ) -> tuple[BlockMask, dict[int, np.ndarray]] | None:
+    ) -> tuple[BlockMask, dict[int, np.ndarray], str] | None:
         heads, queries, keys = (int(size) for size in op.shape.scores[1:])  # pyright: ignore[reportArgumentType]
         arrays = [self._mask(extra, (heads, queries, keys)) for extra in extras]
         asked = mask_of(patterns, queries, keys, tile) if patterns else None
+        words = by_heads(map(str, patterns))
         if all(array is None for array in arrays):
-            return None if asked is None else (asked, {})
+            return None if asked is None else (asked, {}, words)
         stripes = _Stripes(score, arrays, asked, keys)
         count = max([1, *(array.shape[0] for array in arrays if array is not None)])
         mask = BlockMask.build((max(count, asked.shape[0] if asked else 1), queries, keys), tile, stripes.rows)
         if stripes.undecided:
-            return None if asked is None else (asked, {})
+            return None if asked is None else (asked, {}, words)
         if not stripes.found and asked is None:
             return None
         scalars = {value: index for index, value in enumerate(_scalars(score))}
         numbers = {scalars[value]: number for value, number in stripes.uniform.numbers.items() if number is not None}
-        return mask, numbers
+        return mask, numbers, words if asked is not None and asked.same(mask) else describe(mask)
 
     def _mask(self, value: SSAValue, shape: tuple[int, int, int]) -> np.ndarray | None:
         """A constant as [1 or heads, 1 or queries, 1 or keys], if it is one and alike for all sequences."""
@@ -157,6 +172,13 @@ class _Stripes:
         self.undecided |= bool((finite.any(axis=2) & ~kept.any(axis=2)).any())
         self.uniform.add(values, kept)
         return kept
+
+
+def _text(region: Region) -> str:
+    """The same for regions that say the same."""
+    stream = StringIO()
+    Printer(stream).print_region(region)
+    return stream.getvalue()
 
 
 def _is_small(value: SSAValue) -> bool:

@@ -25,11 +25,10 @@ from sparsec.ir.ops import NODE
 from sparsec.ir.shapes import format_shape
 from sparsec.masks import EMPTY, FULL, BlockMask
 from sparsec.model import Model
-from sparsec.passes.base import Pass, like, name_of
+from sparsec.passes.base import Pass
 from sparsec.passes.choose_formats import Alternative, Decision
 from sparsec.passes.constant_masks import ConstantMasks, Found
 from sparsec.passes.regions import drop_unused_arguments
-from sparsec.patterns import describe
 from sparsec.target import Target
 
 TILE = (BLOCK, BLOCK)  # of masks where no target says otherwise
@@ -70,8 +69,8 @@ def _rewrite(
     found = masks.find(op, tile, patterns)
     if found is None:
         return None
-    new = _sparse_op(op, found, entry.topk if entry is not None else None, entry is not None and entry.causal, model)
-    pattern = f"{_pattern(found.mask, entry)}{f' (by {file.path.name})' if entry is not None and file else ''}"
+    new = _sparse_op(op, found, entry.topk if entry is not None else None, entry is not None and entry.causal, masks)
+    pattern = f"{_pattern(found.words, entry)}{f' (by {file.path.name})' if entry is not None and file else ''}"
     decision = _decide(op, new, found.mask, pattern, target, model, entry) if target is not None else None
     if decision is None or decision.format != "dense":
         assert op.parent is not None, "the op is in the function"
@@ -82,16 +81,14 @@ def _rewrite(
     return decision
 
 
-def _sparse_op(op: AttentionOp, found: Found, topk: TopK | None, causal: bool, model: Model) -> AttentionOp:
+def _sparse_op(op: AttentionOp, found: Found, topk: TopK | None, causal: bool, masks: ConstantMasks) -> AttentionOp:
     """The op with mask and selection, whose own ops come before `op`."""
     shape, block = op.shape, op.parent
     assert block is not None, "the op is in the function"
     extras, score = drop_unused_arguments(found.score, found.extras, keep=1)
     mask = selection = None
     if (found.mask.places != FULL).any():
-        weight = like(model.weights.add_mask(f"{name_of(op)}.mask", found.mask), op)
-        block.insert_op_before(weight, op)
-        mask = weight.result
+        mask = masks.weight(found.mask, op)
     if topk is not None:
         keep = topk.count(int(shape.keys))  # pyright: ignore[reportArgumentType]
         causal = causal or _is_causal(found.mask)
@@ -125,9 +122,8 @@ def _is_causal(mask: BlockMask) -> bool:
     return all((mask.places[:, row, at // mask.tile[1] + 1 :] == EMPTY).all() for row, at in enumerate(last))
 
 
-def _pattern(mask: BlockMask, entry: Entry | None) -> str:
-    """What is kept, for people."""
-    said = describe(mask)
+def _pattern(said: str, entry: Entry | None) -> str:
+    """What is kept, for people: what the mask is said to keep, and a selection."""
     if entry is None or entry.topk is None:
         return said
     return str(entry.topk) if said == "all keys" else f"{said}; {entry.topk}"

@@ -120,10 +120,10 @@ class Pattern:
 def mask_of(patterns: Sequence[Pattern], queries: int, keys: int, tile: tuple[int, int]) -> BlockMask:
     """The mask of heads with these patterns, made a stripe of queries at a time."""
     distinct = list(dict.fromkeys(patterns))
-    columns = np.arange(keys)[None]
+    columns = np.arange(keys, dtype=np.int32)[None]
 
     def rows(first: int, count: int) -> np.ndarray:
-        positions = np.arange(first, first + count)[:, None] + (keys - queries)
+        positions = np.arange(first, first + count, dtype=np.int32)[:, None] + (keys - queries)
         return np.stack([pattern.keeps(positions, columns) for pattern in distinct])
 
     mask = BlockMask.build((len(distinct), queries, keys), tile, rows)
@@ -140,7 +140,7 @@ def describe(mask: BlockMask) -> str:
 
 
 def by_heads(texts: Iterable[str]) -> str:
-    """What is said of heads, in order, with heads alike named together."""
+    """What is said of heads, in order, with heads alike named together; of none, nothing."""
     runs = [(text, [head for head, _ in group]) for text, group in groupby(enumerate(texts), lambda pair: pair[1])]
     if len(runs) == 1:
         return runs[0][0]
