@@ -107,7 +107,7 @@ def _panel_problem(type_: TensorType, seen: dict[tuple, object]) -> str:
         return f"{type_} cannot lie in panels"
     if panel.rows < 1 or panel.stride < panel.rows * width or panel.stride % 16:
         return f"{panel.rows} rows of {width} do not fit a stride of {panel.stride}, which must divide by 16"
-    if panel.pairs and (type_.element != f32 or type_.static_shape[1] % 2):
+    if panel.pairs and (type_.element != f32 or type_.shape[1] % 2 != 0):
         return f"{type_} cannot lie in pairs of channels"
     sizes = panel.rows, panel.stride
     if seen.setdefault(type_.shape[2:], sizes) != sizes:
