@@ -35,7 +35,7 @@ from sparsec.targets.kernels.reductions import cumsum, norm, reduce, softmax
 
 RANDOM = np.random.default_rng(7)
 B, S = symbol("b"), symbol("s")
-SIZES = [{"b": b, "s": s} for b, s in [(1, 1), (1, 2), (3, 5), (2, 16), (1, 37), (2, 64), (1, 128), (3, 43), (5, 101)]]
+SIZES = [{"b": b, "s": s} for b, s in [(1, 1), (3, 5), (2, 16), (1, 37), (1, 128), (5, 101)]]
 TOKENS = Panel(128, 144)
 
 

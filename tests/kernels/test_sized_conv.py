@@ -13,7 +13,7 @@ from sparsec.targets.kernels.conv.table import ARM_ROWS, BF16_ROWS, ROWS, WASM_R
 
 T = symbol("t")
 TOKENS = Panel(128, 144)
-SIZES = [{"t": t} for t in (1, 16, 33, 64, 95, 112, 128, 300)]
+SIZES = [{"t": t} for t in (1, 16, 33, 64, 95, 128, 300)]
 KERNELS = {name: row for name, row in {**ROWS, **ARM_ROWS, **WASM_ROWS}.items() if row.sized}
 
 
@@ -36,8 +36,7 @@ def layer(channels, outputs, panels=TOKENS, extras=(), **options):
 
 LAYERS = {
     "blocks of K": lambda: layer(200, 45, extras=[(1, 45, T, 1), (1, 45, 1, 1)]),
-    "parts": lambda: layer(40, 300),
-    "narrow": lambda: layer(30, 20, Panel(64, 64)),
+    "parts": lambda: layer(40, 300, Panel(64, 80)),
 }
 
 
