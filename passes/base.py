@@ -16,6 +16,7 @@ from sparsec.ir.ops import NODE
 from sparsec.model import Model
 from sparsec.target import Target
 from sparsec.weights import WeightStore
+from sparsec.zeros import NONZEROS, THRESHOLDS
 
 OpT = TypeVar("OpT", bound=Operation)
 
@@ -52,9 +53,9 @@ def only_user(value: SSAValue) -> Operation | None:
 
 
 def like(new: OpT, old: Operation) -> OpT:
-    """`new`, standing for the same ONNX node as `old`."""
-    if NODE in old.attributes:
-        new.attributes[NODE] = old.attributes[NODE]
+    """`new`, standing for the same ONNX node as `old`; a contraction keeps what is known of zeros."""
+    kept = (NODE, NONZEROS, THRESHOLDS) if isinstance(new, Contraction) else (NODE,)
+    new.attributes |= {name: old.attributes[name] for name in kept if name in old.attributes}
     return new
 
 

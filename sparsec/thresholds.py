@@ -27,10 +27,9 @@ from sparsec.ir.ops import NODE
 from sparsec.ir.scalar import Scalar, region
 from sparsec.ir.types import f32
 from sparsec.model import Model
-from sparsec.zeros import NONZEROS
+from sparsec.zeros import NONZEROS, THRESHOLDS
 
 SHARE = ":nonzeros"
-THRESHOLDS = "thresholds"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from sparsec.ir import Contraction, GatherOp, MapOp, RelayoutOp, ReshapeOp, Slic
 NONZEROS = "nonzeros"
 """Attribute of a contraction: the share of elements of its first operand that are expected not to be zero."""
 
+THRESHOLDS = "thresholds"
+"""Attribute of a contraction: the least and the greatest threshold of its first operand (see `sparsec.thresholds`)."""
+
 DEEPEST = 100  # steps that are followed from a layer back to a ReLU: far more than there are, and no stack overflows
 
 AFTER_RELU = 0.5
