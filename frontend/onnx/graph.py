@@ -19,7 +19,7 @@ from sparsec.frontend.onnx.ops import HANDLERS
 from sparsec.frontend.onnx.ports import declared_type
 from sparsec.frontend.onnx.problems import Problem
 from sparsec.frontend.onnx.registry import MICROSOFT
-from sparsec.frontend.onnx.sizes import fold_sizes
+from sparsec.frontend.onnx.sizes import as_tensor, fold_sizes
 from sparsec.frontend.onnx.structure import node_label, ordered
 from sparsec.frontend.onnx.tensors import TensorReader
 from sparsec.interpreter import evaluate_op
@@ -207,6 +207,10 @@ class Importer:
         if isinstance(weight, WeightOp) and weight.parent is None:
             self.weights[weight.key] = self.constants[value]
             self.block.add_op(weight)
+
+    def computed_sizes(self, node: Node, sizes: Sizes) -> SSAValue:
+        """Sizes as a tensor that the run computes."""
+        return as_tensor(node, sizes)
 
     def constant(self, array: np.ndarray, name: str) -> SSAValue:
         """The value of a constant array, the same one for equal small arrays. `name` is a hint for the store."""

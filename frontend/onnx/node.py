@@ -66,14 +66,20 @@ class Node:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def input(self, index: int = 0) -> SSAValue:
-        """An input as a tensor of the IR."""
+        """An input as a tensor of the IR. Sizes are computed at run time where they meet what is computed then."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if isinstance(value, Sizes):
-            names = sorted(set().union(*(symbols(dim) for dim in value.dims.flat)))
-            self.unsupported(f"computes with the size of {', '.join(names)} at run time", _fix(names))
+            constants = self.importer.constants
+            if not any(isinstance(other, SSAValue) and other not in constants for other in self.inputs):
+                self._refuse_sizes(value)
+            return self.importer.computed_sizes(self, value)
         if not isinstance(value, SSAValue):
             self.invalid(f"lacks its input {index}")
         return value
+
+    def _refuse_sizes(self, value: Sizes) -> NoReturn:
+        names = sorted(set().union(*(symbols(dim) for dim in value.dims.flat)))
+        self.unsupported(f"computes with the size of {', '.join(names)} at run time", _fix(names))
 
     def all_inputs(self) -> list[SSAValue]:
         """The inputs of a variadic operator."""
@@ -83,6 +89,8 @@ class Node:
         """The elements of a constant input."""
         value = self.inputs[index] if index < len(self.inputs) else None
         array = self.importer.constants.get(value) if isinstance(value, SSAValue) else None
+        if isinstance(value, Sizes):
+            self._refuse_sizes(value)
         if array is None:
             self.input(index)
             self.unsupported(f"needs its input {self.proto.input[index]!r} to be a constant")
@@ -120,7 +128,6 @@ class Node:
 
     def fixed_sizes(self, index: int) -> list[int]:
         """The elements of a constant integer input, symbols not allowed."""
-        self.input(index)
         return [int(v) for v in self.constant_input(index).flat]
 
     def axes(self, index: int, rank: int) -> list[int] | None:

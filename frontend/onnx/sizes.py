@@ -7,6 +7,7 @@ with 2, add 0.5) raises; the node is then imported as an ordinary one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from xdsl.dialects.builtin import i1, i64
@@ -14,7 +15,9 @@ from xdsl.ir import Attribute, SSAValue
 
 from sparsec.frontend.onnx.node import Node, Sizes
 from sparsec.frontend.onnx.tensors import dtype_of
-from sparsec.ir.dims import Dim, Sym, floordiv
+from sparsec.ir import ConcatOp, ReduceOp
+from sparsec.ir.dims import Dim, Quotient, Sym, floordiv, symbol, symbols
+from sparsec.ir.scalar import Scalar
 from sparsec.ir.types import dtype_of as numpy_type
 from sparsec.ir.types import element_of, is_float
 
@@ -26,6 +29,41 @@ def make_sizes(node: Node, dims: np.ndarray, element: Attribute = i64) -> SSAVal
     if any(isinstance(dim, Sym) for dim in dims.flat):
         return Sizes(dims, element)
     return node.constant(dims.astype(numpy_type(element)))
+
+
+def as_tensor(node: Node, sizes: Sizes) -> SSAValue:
+    """Sizes as a tensor that the run computes: a symbol is the sum of as many ones."""
+    names = sorted(set().union(*(symbols(dim) for dim in sizes.dims.flat)))
+    counts = [_counted(node, name) for name in names]
+    parts: list[SSAValue] = []
+    for dim in sizes.dims.flat:
+        value = node.map(counts, partial(_polynomial, dim, names))
+        parts.append(node.reshape(node.cast(value, sizes.element), [1]))
+    joined = parts[0] if len(parts) == 1 else node.emit(ConcatOp(parts, 0))
+    return node.reshape(joined, sizes.dims.shape)
+
+
+def _counted(node: Node, name: str) -> SSAValue:
+    ones = node.expand(node.constant(np.ones(1, np.int32)), [symbol(name)])
+    return node.cast(node.emit(ReduceOp(ones, "sum", [0], False)), i64)
+
+
+def _polynomial(dim: Dim, names: Sequence[str], *values: Scalar) -> Scalar:
+    """`dim` in a region, where the symbols called `names` are `values`."""
+    if isinstance(dim, int):
+        return values[0].constant(dim)
+    total: Scalar | None = None
+    for monomial, factor in dim.terms:
+        term = values[0].constant(factor)
+        for atom in monomial:
+            term = term * (values[names.index(atom)] if isinstance(atom, str) else _quotient(atom, names, *values))
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _quotient(atom: Quotient, names: Sequence[str], *values: Scalar) -> Scalar:
+    return _polynomial(atom.numerator, names, *values) / _polynomial(atom.denominator, names, *values)
 
 
 def object_array(values: Sequence[Dim]) -> np.ndarray:

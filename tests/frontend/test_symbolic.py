@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from sparsec.errors import UnsupportedModel
 from sparsec.frontend.onnx import import_model
 from sparsec.interpreter import run
 from sparsec.ir import type_of
@@ -134,3 +136,36 @@ def test_shapes_in_messages_are_short() -> None:
     half = floordiv(size - 1, 2) + 1
     assert format_shape((symbol("batch"), 3, half, 4)) == "batchx3x((height - 1) // 2 + 1)x4"
     assert format_shape((1, floordiv(half, 2) * 3 - size)) == "1x…"
+
+
+def test_sizes_that_meet_what_a_run_computes(tmp_path: Path) -> None:
+    """A place in a flat tensor, row · length + column, as transformers' masks are indexed; and a quotient."""
+    text = """g (float[batch, length] x, int64[n] row) => (float[k, n] y) {
+        shape = Shape(x)
+        length = Gather<axis=0>(shape, one)
+        half = Div(length, two)
+        start = Mul(row, length)
+        place = Add(start, half)
+        both = Mul(place, alone)
+        k = Cast<to=1>(both)
+        flat = Reshape(x, minus)
+        picked = Gather(flat, place)
+        stacked = Concat<axis=0>(picked, k)
+        y = Reshape(stacked, target)
+    }"""
+    constants = {
+        "one": np.array(1),
+        "two": np.array(2),
+        "minus": ints(-1),
+        "alone": ints(1),
+        "target": ints(2, -1),
+    }
+    model = import_text(text, tmp_path, constants)
+    x, row = np.arange(15, dtype=np.float32).reshape(3, 5), ints(0, 2)
+    np.testing.assert_array_equal(run(model, [x, row])[0], [x[[0, 2], 2], [2, 12]])
+
+
+def test_sizes_alone_are_not_computed(tmp_path: Path) -> None:
+    text = "g (float[n] x) => (float[1] y) { s = Shape(x) \n h = Mod(s, two) \n f = Cast<to=1>(h) \n y = Sqrt(f) }"
+    with pytest.raises(UnsupportedModel, match=r"computes with the size of n at run time .fix it with --dim n="):
+        import_text(text, tmp_path, {"two": ints(2)})
