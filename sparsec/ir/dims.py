@@ -161,6 +161,9 @@ def evaluate(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     """`dim` with the symbols in `values` replaced; the others stay."""
     if isinstance(dim, int):
         return dim
+    (monomial, factor), *others = dim.terms
+    if not others and factor == 1 and len(monomial) == 1 and isinstance(monomial[0], str):  # as in most shapes of runs
+        return values.get(monomial[0], dim)
     return _sum(factor * product(_evaluate_atom(atom, values) for atom in monomial) for monomial, factor in dim.terms)
 
 
