@@ -33,6 +33,9 @@ class WeightStore(MutableMapping[str, np.ndarray]):
     def __delitem__(self, name: str) -> None:
         del self._arrays[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
 
