@@ -13,6 +13,7 @@ import sized_models
 from artifact.conftest import require_x86
 
 from sparsec.compiler import Options, compile_file
+from sparsec.errors import TargetError
 from sparsec.program import Program, load
 from sparsec.verify import relative_error
 
@@ -57,6 +58,19 @@ def test_right_at_every_size(case):
     for seed, sizes in enumerate(case.sizes(16)):
         arrays = sized_models.inputs(case.model, sizes, seed)
         assert sized_models.worst(case.program.run(**arrays), case.model, arrays) < TOLERANCE, sizes
+
+
+def test_every_instruction_set(case):
+    """The code for other instruction sets of the artifact, where this CPU has them."""
+    for isa in case.program.manifest["isas"]:
+        program = load(case.program.path, isa=isa)
+        for sizes in case.sizes(3):
+            arrays = sized_models.inputs(case.model, sizes)
+            try:
+                outputs = program.run(**arrays)
+            except TargetError:
+                break
+            assert sized_models.worst(outputs, case.model, arrays) < TOLERANCE, (isa, sizes)
 
 
 def test_no_byte_beside_the_buffers(case):
