@@ -88,6 +88,8 @@ class ChooseFormats(Pass):
             chosen = _choose(candidates, self.formats)
             if chosen is None:
                 unsupported.append(op)
+            elif isinstance(op, AttentionOp):
+                op.attributes[KERNEL] = StringAttr(chosen.row)
             elif isinstance(op, Contraction):
                 decisions.append(_decide(op, chosen, candidates, model))
                 _apply(op, chosen)

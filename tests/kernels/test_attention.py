@@ -1,15 +1,18 @@
 """sp.attention on every ISA: tails of queries, keys and features, sequences across panels, masks, groups, threads."""
 
 import numpy as np
+import pytest
 from kernel_runner import every_isa, run_kernels
 from op_runner import Case, check, memory
 from sized_runner import Sized, at, check_sized
-from xdsl.dialects.builtin import f32, i1
+from xdsl.dialects.builtin import StringAttr, f32, i1
 
+from sparsec.bf16 import as_f32, rounded
 from sparsec.interpreter import logical
 from sparsec.ir import AttentionOp, Panel, type_of
 from sparsec.ir.dims import symbol
 from sparsec.ir.scalar import region
+from sparsec.targets.isa import AVX512, AVX512_AMX, AVX512_BF16, NEON
 from sparsec.targets.kernels import attention
 from sparsec.targets.kernels.attention.padding import is_monotonic
 from sparsec.targets.kernels.region import Body
@@ -174,3 +177,27 @@ def test_large_scores(isa):
     one = case(1, 2, 40, 150, 8, score=region([f32], lambda x: x * 40.0 + 1000.0))
     one.rtol = one.atol = 1e-3
     check(attention.lower, [one], isa)
+
+
+@pytest.mark.parametrize("isa", [AVX512_AMX, AVX512_BF16, AVX512, NEON], ids=lambda isa: isa.name)
+def test_bf16(isa):
+    """On AMX operands and powers are rounded, elsewhere nothing is; tiles are packed once for the chunks of a head."""
+    mask = np.zeros((3, 1, 1, 150), np.float32)
+    mask[0, ..., 70:], mask[2, ..., 3] = -np.inf, -np.inf
+    cases = [
+        case(1, 2, 64, 64, 64, **panels(64)),
+        case(3, 2, 70, 150, 32, 64, kv_heads=1, masks=[mask], **panels(64)),
+        case(2, 1, 40, 70, 32, masks=[normal(40, 70)]),
+        case(1, 1, 33, 1100, 32),
+    ]
+    for one in cases[: None if isa.x86 else 2]:
+        one.arrays = [as_f32(rounded(x)) if i < 3 else x for i, x in enumerate(one.arrays)]
+        one.op.attributes["kernel"] = StringAttr("attention_bf16")
+        (call,) = attention.lower(one.op, one.weights)
+        assert call.kernel.bf16
+        arrays, chunks = memory(one, call), call.kernel.chunks
+        for begin, end in ((chunks // 3, chunks), (0, chunks // 3)):
+            arrays = run_kernels([(call.kernel, arrays)], isa, begin=begin, end=end)[0]
+        tolerance = 6e-3 if isa.tiles else 2e-5
+        got = logical(arrays[-1], type_of(one.op.result))
+        np.testing.assert_allclose(got, *one.expected(), rtol=tolerance, atol=tolerance, err_msg=one.label)

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import AttentionOp, WeightOp, type_of
 from sparsec.ir.dims import fixed
+from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
+from sparsec.targets.kernels.attention import amx
 from sparsec.targets.kernels.attention.blocks import walk_of
 from sparsec.targets.kernels.attention.kernel import KEYS, Attention
 from sparsec.targets.kernels.attention.scores import Extra, turn
@@ -51,14 +54,21 @@ def mask_tile(op: Operation) -> tuple[int, int]:
 def candidates(op: Operation, weights: WeightStore, target: Any) -> Sequence[Candidate]:
     """The one kernel, with its predicted time."""
     assert isinstance(op, AttentionOp)
-    (call,) = lower(op, weights)
+    shape = op.shape
+    bf16 = target.precision == "bf16" and amx.fits(shape.depth, shape.value_depth, KEYS)
+    call = _call(op, weights, bf16)
     sizes = [fixed(type_of(value).nbytes) for value in (op.query, op.key, op.value, op.result)]
     return [Candidate(call.kernel.name, None, target.predicted(call.kernel, sum(sizes[:3]), sizes[3]))]
 
 
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
-    """The call that runs an `sp.attention`."""
+    """The call that runs an `sp.attention`, by the kernel that was chosen."""
     assert isinstance(op, AttentionOp)
+    chosen = op.attributes.get(KERNEL)
+    return [_call(op, weights, isinstance(chosen, StringAttr) and chosen.data.startswith("attention_bf16"))]
+
+
+def _call(op: AttentionOp, weights: WeightStore, bf16: bool) -> Call:
     shape = op.shape
     sizes = (
         (op.query, shape.depth, shape.queries),
@@ -71,10 +81,10 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     walk, lists = walk_of(op, weights, KEYS)
     if isinstance(walk, Dense):
         walk = replace(walk, cut=cuts_panels(k, v, KEYS))
-    kernel = Attention(shape, q, k, v, y, Body.of(op.score), extras, bool(op.guard), walk)
+    kernel = Attention(shape, q, k, v, y, Body.of(op.score), extras, bool(op.guard), walk, bf16=bf16)
     operands = [_operand(value, extra, weights) for value, extra in zip(op.extras, extras, strict=True)]
     arguments = (op.query, op.key, op.value, *operands, *lists, op.result)
-    return [Call(kernel, arguments, (len(arguments) - 1,))]
+    return Call(kernel, arguments, (len(arguments) - 1,))
 
 
 def _extra(value: SSAValue) -> Extra:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
+from sparsec.targets.kernels.attention.amx import AmxCode
 from sparsec.targets.kernels.attention.padding import Padding
 from sparsec.targets.kernels.attention.scores import Operands
 from sparsec.targets.kernels.attention.tile import Group, Scratch, TileCode, group_vectors
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Chunk:
     """`values` are query, key, value and result; `extras` the score's operands for this head of this sequence.
 
-    `parts` are those of scratch: q, s, o, m, sums, copies of keys and of values, and for each extra its staged tiles.
+    `parts` are those of scratch: q, s, o, m, sums, copies of keys and of values, staged tiles of each extra, AMX's.
+    `fresh` tells whether the chunk before, in this call, was of another head.
     """
 
     b: Builder
@@ -31,6 +33,7 @@ class Chunk:
     values: tuple[Ref, Ref, Ref, Ref]
     extras: list[Ref]
     parts: list[Ref]
+    fresh: Value
 
     def run(self) -> None:
         """Writes the code."""
@@ -38,11 +41,21 @@ class Chunk:
         q, s, o, m, sums, *_ = self.parts
         token, count = place.sequence * k.shape.queries + self._first, self._count()
         k.query.copy(self.b, k.query.head(self.values[0], place.head), token, count, QUERIES, q, QUERIES)
-        code = TileCode(self.b, k.score, k.shape.depth, k.shape.value_depth, Scratch(q, s, o, m, sums))
+        code = self._code(Scratch(q, s, o, m, sums))
         self._each_group(count, code.start)
         k.order.visit(self.b, place, lambda key, keys, kept: self._tile(code, count, key, keys, kept), self._alive())
         self._each_group(count, lambda group: code.finish(group, k.guard))
         k.result.store(self.b, k.result.head(self.values[3], place.head), token, count, QUERIES, o, sums)
+
+    def _code(self, scratch: Scratch) -> TileCode:
+        k, depth, value_depth = self.kernel, self.kernel.shape.depth, self.kernel.shape.value_depth
+        if not (self.b.isa.tiles and k.bf16):
+            return TileCode(self.b, k.score, depth, value_depth, scratch)
+        qp, kt, vb, pp = (part.view("i32") for part in self.parts[8 + len(k.extras) :])
+        kept = k.kept_tiles > 0
+        code = AmxCode(self.b, k.score, depth, value_depth, scratch, (qp, kt, vb, pp), kept, self.fresh)
+        code.prepare()
+        return code
 
     @property
     def _first(self) -> Index:
@@ -85,7 +98,8 @@ class Chunk:
         keys = self._matrix(k.key, self.values[1], self.parts[5], key, count)
         values = self._matrix(k.value, self.values[2], self.parts[6], key, count)
         operands = self._operands(queries, key, count)
-        self._each_group(queries, lambda group: code.emit(group, keys, values, count, operands, kept))
+        here = code.at(key)
+        self._each_group(queries, lambda group: here.emit(group, keys, values, count, operands, kept))
 
     def _matrix(self, tokens: Tokens, ref: Ref, copy: Ref, key: Index, count: Index) -> Matrix:
         """A row for each key and a column for each feature: in place, or copied where a tile may leave its panel."""

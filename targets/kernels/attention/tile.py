@@ -53,6 +53,10 @@ class TileCode:
     value_depth: int
     scratch: Scratch
 
+    def at(self, key: Index) -> TileCode:
+        """The code for the tile of keys from `key` on."""
+        return self
+
     def emit(self, group: Group, keys: Matrix, values: Matrix, count: Index, operands: Operands, kept: Ref | None):
         """`keys` and `values` have a row for each key of the tile and a column for each feature."""
         largest = self._scores(group, keys, count, operands, kept)
