@@ -8,6 +8,7 @@ from math import prod
 from xdsl.ir import Operation
 
 from sparsec.ir import LrnOp, type_of
+from sparsec.ir.dims import fixed
 from sparsec.targets import vector_math
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.kernels.base import Kernel
@@ -38,6 +39,10 @@ class Lrn(Kernel):
     @property
     def chunks(self) -> int:
         return self.outer * self.channels
+
+    def splits_by(self, images: int) -> bool:
+        """A chunk is a channel, which reads others of its image."""
+        return self.outer % images == 0
 
     def emit(self, b: Builder) -> None:
         low = (self.size - 1) // 2
@@ -104,7 +109,7 @@ def lower(op: Operation, weights: WeightStore) -> list[Call]:
     """The call that runs an `sp.lrn`."""
     assert isinstance(op, LrnOp)
     type_, size = type_of(op.input), op.size.value.data
-    shape = [int(dim) for dim in type_.physical_shape]  # pyright: ignore[reportArgumentType]
+    shape = [fixed(dim) for dim in type_.physical_shape]
     axis = 1 if type_.panel is None else 2
     scale = op.alpha.value.data / size
     kernel = Lrn(
