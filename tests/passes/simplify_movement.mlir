@@ -82,3 +82,29 @@ func.func @main(%x: !sp.tensor<[1, 6, 2, 2], f32>) -> !sp.tensor<[1, 6, 2, 2], f
 }
 // CHECK:      "sp.gather"(%x, {{.*}}) <{kind = "take", axis = 1 : i64
 // CHECK:      // weight @reshape.channels = [0, 3, 1, 4, 2, 5]
+
+// -----
+
+// Heads that are split off and joined again move nothing, whatever the symbols.
+func.func @main(%x: !sp.tensor<["b", "s", 6], f32>) -> !sp.tensor<["b*s", 6], f32> {
+  %a = "sp.reshape"(%x) : (!sp.tensor<["b", "s", 6], f32>) -> !sp.tensor<["b", "s", 3, 2], f32>
+  %b = "sp.transpose"(%a) <{perm = array<i64: 2, 3, 0, 1>}> : (!sp.tensor<["b", "s", 3, 2], f32>) -> !sp.tensor<[3, 2, "b", "s"], f32>
+  %c = "sp.reshape"(%b) : (!sp.tensor<[3, 2, "b", "s"], f32>) -> !sp.tensor<[6, "b*s"], f32>
+  %d = "sp.transpose"(%c) <{perm = array<i64: 1, 0>}> : (!sp.tensor<[6, "b*s"], f32>) -> !sp.tensor<["b*s", 6], f32>
+  func.return %d : !sp.tensor<["b*s", 6], f32>
+}
+// CHECK:      [[D:%.*]] = "sp.reshape"(%x) {{.*}} -> !sp.tensor<["b*s", 6], f32>
+// CHECK-NEXT: func.return [[D]]
+
+// -----
+
+// A third of what was split and transposed is cut out before.
+func.func @main(%x: !sp.tensor<[2, 5, 12], f32>) -> !sp.tensor<[1, 2, 5, 4], f32> {
+  %a = "sp.reshape"(%x) : (!sp.tensor<[2, 5, 12], f32>) -> !sp.tensor<[2, 5, 3, 4], f32>
+  %b = "sp.transpose"(%a) <{perm = array<i64: 2, 0, 1, 3>}> : (!sp.tensor<[2, 5, 3, 4], f32>) -> !sp.tensor<[3, 2, 5, 4], f32>
+  %c = "sp.slice"(%b) <{starts = array<i64: 1, 0, 0, 0>, steps = array<i64: 1, 1, 1, 1>}> : (!sp.tensor<[3, 2, 5, 4], f32>) -> !sp.tensor<[1, 2, 5, 4], f32>
+  func.return %c : !sp.tensor<[1, 2, 5, 4], f32>
+}
+// CHECK:      [[A:%.*]] = "sp.slice"(%x) <{starts = array<i64: 0, 0, 4>
+// CHECK-NEXT: [[C:%.*]] = "sp.reshape"([[A]])
+// CHECK-NEXT: func.return [[C]]

@@ -66,8 +66,8 @@ func.func @main(%x: !sp.tensor<["b", "s", 4], f32>, %y: !sp.tensor<["b", "s", 4]
 
 // -----
 
-// Numbers a token; features that are cut and joined. Few tokens stay as they are.
-func.func @main(%x: !sp.tensor<[16, 4], f32>, %m: !sp.tensor<[16, 1], f32>, %k: !sp.tensor<[1, 4], f32>) -> (!sp.tensor<[16, 4], f32>, !sp.tensor<[1, 4], f32>) {
+// Numbers a token; features that are cut and joined. Few tokens stay as they are, and so do layers that stand alone.
+func.func @main(%x: !sp.tensor<[16, 4], f32>, %m: !sp.tensor<[16, 1], f32>, %k: !sp.tensor<[1, 4], f32>, %l: !sp.tensor<[32, 4], f32>) -> (!sp.tensor<[16, 4], f32>, !sp.tensor<[1, 4], f32>, !sp.tensor<[32, 4], f32>) {
   %w = "sp.weight"() <{ref = @w}> : () -> !sp.tensor<[4, 4], f32>
   %y = "sp.matmul"(%x, %w) <{transpose_a = false, transpose_b = false}> ({
   ^bb0(%a: f32):
@@ -85,8 +85,18 @@ func.func @main(%x: !sp.tensor<[16, 4], f32>, %m: !sp.tensor<[16, 1], f32>, %k: 
   ^bb0(%a: f32):
     "sp.yield"(%a) : (f32) -> ()
   }) : (!sp.tensor<[1, 4], f32>, !sp.tensor<[4, 4], f32>) -> !sp.tensor<[1, 4], f32>
-  func.return %s, %z : !sp.tensor<[16, 4], f32>, !sp.tensor<[1, 4], f32>
+  %u = "sp.matmul"(%l, %w) <{transpose_a = false, transpose_b = false}> ({
+  ^bb0(%a: f32):
+    "sp.yield"(%a) : (f32) -> ()
+  }) : (!sp.tensor<[32, 4], f32>, !sp.tensor<[4, 4], f32>) -> !sp.tensor<[32, 4], f32>
+  %v = "sp.matmul"(%s, %w) <{transpose_a = false, transpose_b = false}> ({
+  ^bb0(%a: f32):
+    "sp.yield"(%a) : (f32) -> ()
+  }) : (!sp.tensor<[16, 4], f32>, !sp.tensor<[4, 4], f32>) -> !sp.tensor<[16, 4], f32>
+  func.return %v, %z, %u : !sp.tensor<[16, 4], f32>, !sp.tensor<[1, 4], f32>, !sp.tensor<[32, 4], f32>
 }
 // CHECK:      [[M:%.*]] = "sp.reshape"(%m) {{.*}} -> !sp.tensor<[1, 1, 16, 1], f32>
 // CHECK:      "sp.map"({{.*}}, [[M]])
 // CHECK:      "sp.matmul"(%k, {{.*}}
+// CHECK:      "sp.matmul"(%l, {{.*}}
+// CHECK:      "sp.conv"
