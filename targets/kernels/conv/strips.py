@@ -314,7 +314,7 @@ class ExpandedConv(StripConv):
     def compute(self, b: Builder, part: Part) -> None:
         """With AMX the next block is expanded between the products of this one, which hides how far away it lies.
 
-        In BERT-base 0.17 and 0.64 ms instead of 0.24 and 0.93 for layers of 768 and 3072 channels.
+        In BERT-base 0.17 and 0.64 ms instead of 0.24 and 0.93 for layers of 768 and 3072 channels with half zeros.
         """
         strips = next((count for count in (8, 4, 2, 1) if count <= self.grid.columns // STRIP), 0)
         if not b.isa.tiles or not strips or self.shape.channels % self.block:
