@@ -1,14 +1,17 @@
 """sp.attention over the tiles that a mask or a selection leaves: empty rows, odd sizes, heads of their own."""
 
 import numpy as np
+import pytest
 from kernel_runner import every_isa, run_kernels
 from op_runner import Case, check, memory
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import StringAttr, f32
 
 from sparsec.interpreter import logical
 from sparsec.ir import AttentionOp, Panel, SelectBlocksOp, type_of
+from sparsec.ir.ops import KERNEL
 from sparsec.ir.scalar import region
 from sparsec.patterns import Everything, Pattern, Streaming, Strided, Window, mask_of
+from sparsec.targets.isa import BF16_ISAS
 from sparsec.targets.kernels import attention
 from sparsec.targets.kernels.attention import selection
 
@@ -142,3 +145,18 @@ def test_selecting(isa):
         select(1, 1, 1, 300, 300, 8, 128, 7, True),
     ]
     check(selection.lower, cases, isa, flush=False)
+
+
+@pytest.mark.parametrize("isa", BF16_ISAS.values(), ids=BF16_ISAS)
+def test_bf16(isa):
+    """Keys and values that AMX packs once for a head serve whichever tiles its chunks meet."""
+    causal = pattern(200, 200, Pattern(causal=True), Pattern(Window(70)))
+    cases = [
+        case(1, 2, 200, 200, 64, causal),
+        case(2, 2, 128, 256, 64, blocks(2, 128, 256), guard=True),
+        case(1, 2, 200, 200, 64, causal, selected(1, 2, 200, 200, 64, 3), guard=True),
+    ]
+    for one in cases:
+        one.op.attributes[KERNEL] = StringAttr("attention_bf16")
+        one.rtol = one.atol = 3e-2
+    check(attention.lower, cases, isa, flush=False)
