@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
 from sparsec.compiler import Options, import_model, target_of
+from sparsec.errors import UsageError
 from sparsec.ir import WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.model import Model
@@ -43,6 +44,9 @@ class Network:
     def __init__(self, path: Path, options: Options) -> None:
         self.target: NativeTarget = target_of(options)
         self.model: Model = import_model(path, options)
+        if self.model.ranges:
+            name = next(iter(self.model.ranges))
+            raise UsageError(f"kernels are measured at fixed sizes: give --dim {name}=N, without a range")
         # Loops and chains are made of kernels that are chosen.
         passes = pipeline(formats=options.formats, threads=options.threads, chains=False, loops=False)
         run_pipeline(self.model, passes, self.target)
