@@ -167,10 +167,10 @@ class _Fusion:
         return fixed and groups and enough and some and b == kb == vb and depth == key_depth and keys == values_
 
     def _replace(self, scores: Scores, sides: tuple[_Side, _Side, _Side], last: MatmulOp, guard: bool) -> None:
-        (q, q_scale), (k, k_scale) = (self._unscaled(side) for side in sides[:2])
-        k, v = (self._unrepeated(side, q.shape[1]) for side in (k, sides[2]))
+        (q, q_scale), (keys_of_all, k_scale) = (self._unscaled(side) for side in sides[:2])
+        k, v = (self._unrepeated(side, q.shape[1]) for side in (keys_of_all, sides[2]))
         if k.shape[1] != v.shape[1]:
-            k, v = sides[1], sides[2]
+            k, v = keys_of_all, sides[2]
         (b, heads, queries, _), (_, kv_heads, keys, _) = q.shape, k.shape
         small = with_small_masks(scores, Shrinker(self.weights, last))
         extras = [self._mask(x, small.views[x], (b, heads, queries, keys)) for x in small.inputs[1:]]

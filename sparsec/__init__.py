@@ -30,7 +30,8 @@ def compile(
     they may have in a run, as in dims={"seq": (1, 512)}; `options` are the other fields of
     `sparsec.compiler.Options` (formats, precision, verify). Raises the errors of `sparsec.errors`.
     """
-    from sparsec.compiler import Options, compile_file
+    from sparsec.compiler import compile_file
+    from sparsec.options import Options
     from sparsec.program import load
 
     settings = Options(target, shapes or {}, dims or {}, threads, **options)

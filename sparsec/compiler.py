@@ -7,70 +7,32 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from math import inf
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from sparsec import __version__, attention_file, debug, masked, thresholds, verify
-from sparsec.artifact import flat, size_entries
+from sparsec import attention_file, debug, thresholds, verify
+from sparsec.artifact import flat
 from sparsec.errors import UsageError
-from sparsec.frontend.onnx import Given, check_model, raise_all
-from sparsec.interpreter import run as interpret
-from sparsec.ir import AttentionOp, Contraction, node_name, print_module
-from sparsec.ir.dims import Dim, symbols
-from sparsec.ir.ranges import fixed_at, typical
+from sparsec.frontend.onnx import check_model, raise_all
+from sparsec.ir import print_module
+from sparsec.ir.dims import symbols
 from sparsec.ir.shapes import format_shape
+from sparsec.manifest import manifest
 from sparsec.model import Model
+from sparsec.options import Options
 from sparsec.passes import Passed, pipeline, run_pipeline
-from sparsec.program import load
+from sparsec.references import references, verify_artifact, with_thresholds
 from sparsec.schedule import Schedule, schedule
-from sparsec.target import Port, Step
 from sparsec.targets.link_wasm import Delivery
 from sparsec.targets.measured import Measured
 from sparsec.targets.native import NativeTarget
 from sparsec.targets.registry import parse_target
 from sparsec.targets.wasm import WasmTarget
-from sparsec.work import useful_flops
 
-WITHOUT = "the model without thresholds"
 EMITS = ("so", "dylib", "obj", "a", "wasm", "mlir", "llvm", "asm")
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compile. `emit` None means what the target makes itself.
-
-    `dims` gives symbols of the model their sizes; one that is given its lowest and highest, (1, 512), stays open until
-    a run, and one that is given another's name goes by that.
-    `weights` separate leaves the weights of a wasm module in files beside it, of at most `weights_limit` bytes each.
-    `precision` bf16 or f16 lets kernels round products, never long sums, where that is faster. `tuned` is a file of
-    measured times, which go before predictions. `activations` is a file of thresholds, below which inputs of layers
-    count as zeros (see `sparsec.thresholds`). `attention` is a file that says which keys queries look at
-    (see `sparsec.attention_file`). `verify` is None, "random", or inputs by name.
-    `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
-    batch before the next one.
-    """
-
-    target: str = "host"
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    dims: Mapping[str, Given] = field(default_factory=dict)
-    threads: int = 1
-    formats: Literal["auto", "dense", "sparse"] = "auto"
-    precision: Literal["f32", "bf16", "f16"] = "f32"
-    emit: str | None = None
-    weights: Literal["inside", "separate"] = "inside"
-    weights_limit: int | None = None
-    verify: Mapping[str, np.ndarray] | str | None = None
-    tuned: Path | None = None
-    activations: Path | None = None
-    attention: Path | None = None
-    chains: bool = True
-    loops: bool = True
 
 
 @dataclass
@@ -150,10 +112,10 @@ def compile_file(
         name = next(iter(model.ranges))
         raise UsageError(f"{target.name} takes fixed sizes only: give --dim {name}=N, without a range")
     model.name = _identifier(output.stem)
-    references = _references(model, path, options, emit, clock)
+    wanted = references(model, path, options, emit, clock.step)
     if cuts:
         thresholds.insert(model, cuts)
-        references = [_with_thresholds(model, reference, options) for reference in references]
+        wanted = [with_thresholds(model, reference, options) for reference in wanted]
 
     clock.step("passes")
     patterns = str(options.attention or "")
@@ -167,7 +129,7 @@ def compile_file(
     ):
         built = Path(folder) / "built" / output.name
         scheduled = _build(model, target, passed, built, emit, options, clock)
-        comparisons = _verify(built, references, target.precision, clock)
+        comparisons = verify_artifact(built, wanted, target.precision, clock.step)
         _move(built, output)
     clock.step("done")
     return Result(output, scheduled.plan.manifest, clock.seconds, comparisons)
@@ -180,7 +142,7 @@ def _build(
     clock.step("pack weights")
     weights = built.parent.with_name("weights")
     scheduled = schedule(model, target, passed.memory, weights, options.threads, clock.progress)
-    scheduled.plan.manifest.update(_manifest(model, target, scheduled, passed, options))
+    scheduled.plan.manifest.update(manifest(model, target, scheduled, passed, options))
 
     clock.step("generate code and link")
     built.parent.mkdir()
@@ -270,127 +232,3 @@ def import_model(path: Path, options: Options) -> Model:
     raise_all(report.problems)
     assert report.model is not None, "without problems there is a model"
     return report.model
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What an artifact should compute: inputs, and the outputs of each reference by its name."""
-
-    inputs: dict[str, np.ndarray]
-    expected: dict[str, dict[str, np.ndarray]]
-    where: str = ""  # the sizes of the run, where there are several
-
-
-def _references(model: Model, path: Path, options: Options, emit: str, clock: Clock) -> list[_Reference]:
-    """What `verify` asks for, before the passes rewrite the model: at several sizes where these are ranges."""
-    if options.verify is None:
-        return []
-    if emit not in ("so", "dylib", "wasm"):
-        raise UsageError(f"--verify runs the artifact, and --emit {emit} makes none that runs")
-    clock.step("reference outputs")
-    if not isinstance(options.verify, str):
-        return [_reference(model, path, options, dict(options.verify))]
-    ports = [_reference_port(*pair) for pair in zip(model.input_names, model.main.function_type.inputs, strict=True)]
-    found = []
-    for sizes in verify.sizes(model.ranges):
-        inputs = verify.random_inputs([port.at(sizes) for port in ports])
-        where = "".join(f", {name} {size}" for name, size in sizes.items())
-        found.append(replace(_reference(model, path, options, inputs), where=where))
-    return found
-
-
-def _reference(model: Model, path: Path, options: Options, inputs: dict[str, np.ndarray]) -> _Reference:
-    if options.attention is not None:
-        return _Reference(inputs, masked.references(model, path, options.attention, inputs))
-    expected = {"the interpreter": dict(zip(model.output_names, interpret(model, inputs), strict=True))}
-    if session := verify.onnxruntime_session(path):
-        expected["onnxruntime"] = session(inputs)
-    elif verify.has_onnxruntime():
-        print("sparsec: warning: onnxruntime refuses this model: verified by the interpreter alone", file=sys.stderr)
-    return _Reference(inputs, expected)
-
-
-def _with_thresholds(model: Model, reference: _Reference, options: Options) -> _Reference:
-    """The outputs of `model`, which has thresholds; and those that it had before, for comparison only."""
-    before = reference.expected
-    model = masked.meaning(model, options.attention) if options.attention is not None else model
-    outputs = dict(zip(model.output_names, interpret(model, reference.inputs), strict=True))
-    expected = {"the interpreter": outputs, WITHOUT: before.get("onnxruntime", before["the interpreter"])}
-    return replace(reference, expected=expected)
-
-
-def _reference_port(name: str, type_) -> Port:
-    return Port(name, type_.dtype.name, type_.shape)
-
-
-def _verify(built: Path, references: Sequence[_Reference], precision: str, clock: Clock) -> list[verify.Comparison]:
-    if not references:
-        return []
-    clock.step("verify")
-    program, comparisons = load(built), []
-    for reference in references:
-        outputs = program.run(**reference.inputs)
-        for name, values in reference.expected.items():
-            where = name + reference.where
-            comparisons += verify.compare(outputs, values, where, _tolerance(name, precision))
-    verify.check(comparisons)
-    return comparisons
-
-
-def _tolerance(reference: str, precision: str) -> float:
-    """How far outputs may be from a reference."""
-    return inf if reference == WITHOUT else verify.tolerance(precision)
-
-
-def _manifest(
-    model: Model, target: NativeTarget, scheduled: Schedule, passed: Passed, options: Options
-) -> dict[str, Any]:
-    decisions = {decision.node: asdict(decision) for decision in passed.decisions}
-    layers, origins = [], iter(zip(scheduled.kernels, scheduled.origins, strict=True))
-    loops = [(step, layer.name) for step in scheduled.plan.steps if step.loop for layer in step.layers]
-    in_loop = {name: {"loop": step.symbol, "rounds": _json(step.chunks)} for step, name in loops}
-    for step in scheduled.plan.layers:
-        calls = []
-        for call, (kernel, op) in zip(step.calls, origins, strict=False):
-            layer: dict[str, Any] = {"step": call.name, "node": node_name(op), "op": op.name, "kernel": call.symbol}
-            with fixed_at(op, typical(model.ranges)):
-                layer["flops"] = useful_flops(op, model.weights)
-            moved = [buffer.nbytes for buffer in call.arguments if buffer.space != "sizes"]
-            layer["bytes"], written = sum(moved), moved[-1]
-            why = decisions.get(layer["node"], {}) if isinstance(op, Contraction | AttentionOp) else {}
-            seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
-            calls.append({**layer, **why, **thresholds.told(op), "seconds": seconds})
-        layers.append(_chain_entry(step, calls) if step.chain else calls[0])
-        layers[-1] |= in_loop.get(step.name, {})
-    return {
-        "sparsec": __version__,
-        "model": model.name,
-        "target": target.name,
-        "precision": target.precision,
-        "attention": options.attention.name if options.attention is not None else None,
-        "isas": [isa.name for isa in target.isas],
-        "threads": scheduled.plan.threads,
-        "tuned": None if target.measured is None else sum(decision.measured for decision in passed.decisions),
-        **({"sizes": size_entries(model.ranges)} if model.ranges else {}),
-        "arena_bytes": scheduled.plan.arena_bytes,
-        "arena_lower_bound_bytes": passed.memory.lower_bound_bytes,
-        "layers": layers,
-    }
-
-
-def _json(size: Dim) -> int | str:
-    return size if isinstance(size, int) else str(size)
-
-
-def _chain_entry(step: Step, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the manifest says of layers that run as one step."""
-    return {
-        "step": step.name,
-        "node": step.name.partition(":")[2],
-        "op": "chain",
-        "kernel": step.symbol,
-        "flops": sum(call["flops"] for call in calls),
-        "bytes": sum(buffer.nbytes for buffer in step.arguments),
-        "seconds": sum(call["seconds"] for call in calls),
-        "members": calls,
-    }

@@ -10,8 +10,9 @@ import click
 from sparsec.artifact import read_artifact
 from sparsec.bench import Measurement, measure, on_device
 from sparsec.cli import arrays, options
-from sparsec.compiler import Options, compile_file
+from sparsec.compiler import compile_file
 from sparsec.errors import TargetError, UsageError
+from sparsec.options import Options
 from sparsec.program import Program
 from sparsec.targets.registry import parse_target
 from sparsec.verify import onnxruntime_session

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from sparsec.cli import arrays, options
-from sparsec.compiler import EMITS, Options, compile_file
+from sparsec.compiler import EMITS, compile_file
 from sparsec.errors import UsageError
+from sparsec.options import Options
 
 
 class _Compile(click.Command):

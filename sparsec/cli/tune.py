@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sparsec.cli import options
-from sparsec.compiler import Options
+from sparsec.options import Options
 from sparsec.tune import LocalMeasurer, Outcome, tune
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}

@@ -10,11 +10,12 @@ import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
-from sparsec.compiler import Options, import_model, target_of
+from sparsec.compiler import import_model, target_of
 from sparsec.errors import UsageError
 from sparsec.ir import WeightOp, node_name, type_of
 from sparsec.ir.ops import KERNEL
 from sparsec.model import Model
+from sparsec.options import Options
 from sparsec.passes import pipeline, run_pipeline
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.kernels.call import Argument, Packed, Sizes

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sparsec import verify
 from sparsec.bench import Measurement, measure
-from sparsec.compiler import Options, compile_file
+from sparsec.compiler import compile_file
+from sparsec.options import Options
 from sparsec.program import Program, load
 from sparsec.targets.kernels.ways import Way
 from sparsec.targets.measured import Measured, Time

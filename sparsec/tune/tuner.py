@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sparsec.compiler import Options
 from sparsec.errors import TargetError
+from sparsec.options import Options
 from sparsec.targets.isa import host_isas
 from sparsec.targets.measured import Measured, Time
 from sparsec.tune.layers import Network

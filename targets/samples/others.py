@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -84,7 +83,7 @@ class MapSample:
 
     def arrays(self, kernel: Map, weight: np.ndarray) -> list[np.ndarray]:
         """The arguments of `kernel`."""
-        return [np.zeros(prod(kernel.space.sizes), np.float32) for _ in kernel.elements]
+        return [np.zeros(self.elements, np.float32) for _ in kernel.elements]
 
 
 WINDOWS = (

@@ -105,6 +105,15 @@ FORMS = {
         + "  kt = Transpose<perm=[0,1,3,2]>(kr)  s = MatMul(qh, kt)  p = Softmax<axis=-1>(s)"
         + JOIN.replace("vh", "vr"),
     ),
+    "keys repeated and scaled, values as they are": (
+        "float[2,6,12] q, float[2,6,4] k, float[2,6,12] v",
+        SPLIT.replace("Reshape(k, heads)", "Reshape(k, kv_heads)").replace(
+            "kt = Transpose<perm=[0,2,3,1]>(k4)", "kh = Transpose<perm=[0,2,1,3]>(k4)"
+        )
+        + "kg = Reshape(kh, groups)  ke = Expand(kg, repeated)  kr = Reshape(ke, b_h_s_d)"
+        + "  kt = Transpose<perm=[0,1,3,2]>(kr)  ks = Mul(kt, half)  s = MatMul(qh, ks)  p = Softmax<axis=-1>(s)"
+        + JOIN,
+    ),
     "four axes": (FOUR, "s = MatMul(q, k)  p = Softmax<axis=-1>(s)  y = MatMul(p, v)"),
     "one head": (
         "float[5,4] q, float[4,7] k, float[7,6] v",
