@@ -27,7 +27,7 @@ from sparsec.targets.jit import Jit, aligned_copy
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import BF16_ROWS, BLOCKS, DENSE, ROWS, SPARSE, WINOGRAD
+from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, WINOGRAD
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 

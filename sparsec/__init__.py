@@ -28,13 +28,17 @@ def compile(
 
     `shapes` fixes inputs by name, `dims` symbolic dimensions by name, or gives the lowest and the highest size that
     they may have in a run, as in dims={"seq": (1, 512)}; `options` are the other fields of
-    `sparsec.compiler.Options` (formats, precision, verify). Raises the errors of `sparsec.errors`.
+    `sparsec.options.Options` (formats, precision, attention, …), where `verify` may be True for random inputs. Raises
+    the errors of `sparsec.errors`.
     """
     from sparsec.compiler import compile_file
     from sparsec.options import Options
     from sparsec.program import load
 
-    settings = Options(target, shapes or {}, dims or {}, threads, **options)
+    files = {name: Path(options[name]) for name in _FILES if options.get(name) is not None}
+    if isinstance(options.get("verify"), bool):
+        options["verify"] = "random" if options["verify"] else None
+    settings = Options(target, shapes or {}, dims or {}, threads, **{**options, **files})
     folder = tempfile.TemporaryDirectory(prefix="sparsec-")
     result = compile_file(Path(model), Path(folder.name) / _artifact_name(Path(model), target), settings)
     program = load(result.output)
@@ -47,6 +51,9 @@ def load(path: str | PathLike[str], threads: int = 0, isa: str | None = None) ->
     from sparsec.program import load
 
     return load(path, threads, isa)
+
+
+_FILES = ("tuned", "activations", "attention")
 
 
 def _artifact_name(model: Path, target: str) -> str:

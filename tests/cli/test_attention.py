@@ -11,6 +11,8 @@ import onnx
 import pytest
 from whole_models import write_model
 
+from sparsec import compile as compile_model
+
 TOKENS, HEADS, DEPTH = 150, 2, 8
 SPLIT = """
     q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv)
@@ -109,3 +111,10 @@ def test_bad_files(sparsec, model, tmp_path: Path, files, content: str, message:
     (tmp_path / "p.json").write_text(content)
     assert message in sparsec("compile", "m.onnx", "--attention", "p.json", code=2).stderr
     assert files() == ["m.onnx", "p.json"]
+
+
+def test_from_python(model, tmp_path: Path) -> None:
+    pattern = tmp_path / "p.json"
+    pattern.write_text('{"*": {"window": {"size": 10}}}')
+    program = compile_model(str(model()), attention=str(pattern), verify=True)
+    assert program.manifest["attention"] == "p.json"
