@@ -5,12 +5,12 @@ from functools import cache
 from sparsec.targets.kernels.conv.bf16_row import Bf16Row
 from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
+from sparsec.targets.kernels.conv.expanded import ExpandedRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.half import HalfDenseRow, HalfQuadRow
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import DeepRow, SparseRow
-from sparsec.targets.kernels.conv.strips import ExpandedRow
 from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
 from sparsec.targets.kernels.conv.winograd_strided import StridedWinogradRow
