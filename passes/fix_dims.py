@@ -8,24 +8,26 @@ right with the ends of all ranges, and no size may be below 1 anywhere between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product as combinations
 from typing import Self
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.utils.arg_spec import ArgSpec
 from xdsl.utils.exceptions import VerifyException
 
 from sparsec.errors import UsageError
 from sparsec.interpreter.run import substitute
 from sparsec.ir import TensorType, node_name, type_of
-from sparsec.ir.dims import Dim, Sym, symbols
+from sparsec.ir.dims import Dim, Sym, evaluate, symbols
 from sparsec.ir.ranges import lowest_of
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.target import Target
+
+MAX_BYTES = 2**36  # of one value, as the frontend allows where sizes are fixed
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,21 @@ def _check_ranges(model: Model) -> None:
         if least < 1:
             given = " and ".join(f"{name} = {size}" for name, size in at.items()) or "the lowest sizes"
             raise UsageError(f"{node_name(op)} has an axis of {dim}, which is {least} with {given}: narrow the range")
+    _check_bytes(ops, {name: high for name, (_, high) in model.ranges.items()})
     names = sorted(model.ranges)
     for ends in combinations(*(model.ranges[name] for name in names)):
         copy = Model(model.module.clone(), model.weights, model.name)
         _substitute(copy, dict(zip(names, ends, strict=True)))
+
+
+def _check_bytes(ops: Sequence[Operation], highest: dict[str, int]) -> None:
+    """UsageError where a value of the highest sizes is larger than any that fixed sizes may have."""
+    for op in ops:
+        for value in op.results:
+            nbytes = evaluate(type_of(value).nbytes, highest)
+            if isinstance(nbytes, int) and nbytes > MAX_BYTES:
+                given = ", ".join(f"{name} = {size}" for name, size in highest.items())
+                raise UsageError(f"{node_name(op)} makes {nbytes:.1e} bytes with {given}: narrow the range")
 
 
 def _values(module: ModuleOp) -> list[SSAValue]:

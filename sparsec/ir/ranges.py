@@ -19,6 +19,7 @@ Interval: TypeAlias = tuple[int, int]
 
 MOST_CORNERS = 64
 _TYPICAL = 4
+_TRIED = 1 << 14
 
 
 def typical(ranges: Ranges) -> dict[str, int]:
@@ -60,17 +61,20 @@ def bounds(dim: Dim, ranges: Ranges) -> Interval:
 
 
 def lowest_of(dim: Dim, ranges: Ranges) -> tuple[int, dict[str, int]]:
-    """The least that `dim` may be, and the sizes for which it is; found by trying where bounds do not tell."""
+    """The least that `dim` may be, and the sizes for which it is. Where bounds do not tell, it is found by trying: all
+    sizes, or `_TRIED` of them, evenly spread, ends included, where there are more.
+    """
     names = sorted(symbols(dim))
     if (low := bounds(dim, ranges)[0]) > 0:
         return low, {}
-    axes = [_samples(*ranges[name]) for name in names]
+    each = int(_TRIED ** (1 / len(names)))
+    axes = [_samples(*ranges[name], each) for name in names]
     found = ((evaluate(dim, at), at) for sizes in combinations(*axes) for at in [dict(zip(names, sizes, strict=True))])
     return min(found, key=lambda pair: pair[0])  # type: ignore[arg-type, return-value]
 
 
-def _samples(low: int, high: int) -> Sequence[int]:
-    return range(low, high + 1, max(1, (high - low) // 256))
+def _samples(low: int, high: int, most: int) -> Sequence[int]:
+    return [*range(low, high, max(1, -(-(high - low) // most))), high]
 
 
 def _atom(atom: Atom, ranges: Ranges) -> Interval:

@@ -107,6 +107,13 @@ def test_ranges_that_break_the_model(tmp_path):
         sparsec.compile(shorter, dims={"n": (1, 8)})
 
 
+@pytest.mark.parametrize("highest", [2**40, 2**60])
+def test_ranges_beyond_all_memory(tmp_path, highest):
+    path = sized_models.write(tmp_path, "far (float[n, 64] x) => (float[n, 64] y) { y = Relu(x) }")
+    with pytest.raises(UsageError, match=r"bytes with n = \d+: narrow the range"):
+        sparsec.compile(path, dims={"n": (1, highest)})
+
+
 def test_one_size_by_two_names(tmp_path):
     text = "names (float[a, 8] x, float[b, 8] z) => (float[a, 8] y) { y = Add(x, z) }"
     path = sized_models.write(tmp_path, text)
