@@ -106,4 +106,4 @@ def _substitute(model: Model, sizes: dict[str, Dim]) -> None:
         model.module.verify()
     except VerifyException as error:
         given = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-        raise UsageError(f"{model.name} does not work with {given}: {error}") from error
+        raise UsageError(f"the model does not work with {given}: {error}") from error

@@ -229,15 +229,17 @@ class _Fusion:
         wide = joined.input.owner if isinstance(joined, ReshapeOp) else None
         if not isinstance(wide, ExpandOp) or type_of(value).shape[1] != heads:
             return side
-        shape, before = type_of(wide.result).shape, type_of(wide.input).shape
-        b, _, rows, columns = type_of(value).shape
-        if (
-            len(shape) != 5
-            or before != (b, shape[1], 1, rows, columns)
-            or shape != (b, shape[1], shape[2], rows, columns)
-        ):
+        before, after = type_of(wide.input).shape, type_of(wide.result).shape
+        sizes = [pair for pair in zip(before, after, strict=False) if pair[1] != 1]
+        repeats = next((new for old, new in sizes if old != new), 1)
+        if len(before) != len(after) or not isinstance(heads, int) or not isinstance(repeats, int):
             return side
-        return _Side(self._view(wide.input, (b, shape[1], rows, columns)), turned)
+        b, _, rows, columns = type_of(value).shape
+        groups = heads // repeats
+        wanted = [(b, b), (groups, groups), (1, repeats), (rows, rows), (columns, columns)]
+        if sizes != [pair for pair in wanted if pair[1] != 1]:
+            return side
+        return _Side(self._view(wide.input, (b, groups, rows, columns)), turned)
 
     def _mask(self, value: SSAValue, view: tuple[Dim, ...], scores: tuple[Dim, ...]) -> SSAValue:
         """An operand of the score that broadcasts to [B, H, Sq, Sk]."""

@@ -44,6 +44,7 @@ CONSTANTS = {
     "kv_heads": np.array([0, 0, 1, D]),
     "groups": np.array([B, 1, 1, S, D]),
     "repeated": np.array([B, 1, H, S, D]),
+    "thrice": np.array([1, 1, H, 1, 1]),
 }
 # name: inputs, nodes
 FORMS = {
@@ -114,6 +115,16 @@ FORMS = {
         + "  kt = Transpose<perm=[0,1,3,2]>(kr)  ks = Mul(kt, half)  s = MatMul(qh, ks)  p = Softmax<axis=-1>(s)"
         + JOIN,
     ),
+    "keys repeated by an expansion, values by tiles": (
+        "float[2,6,12] q, float[2,6,4] k, float[2,6,4] v",
+        SPLIT.replace("Reshape(k, heads)", "Reshape(k, kv_heads)")
+        .replace("Reshape(v, heads)", "Reshape(v, kv_heads)")
+        .replace("kt = Transpose<perm=[0,2,3,1]>(k4)", "kh = Transpose<perm=[0,2,1,3]>(k4)")
+        + "kg = Reshape(kh, groups)  ke = Expand(kg, repeated)  kr = Reshape(ke, b_h_s_d)"
+        + "  vg = Reshape(vh, groups)  ve = Tile(vg, thrice)  vr = Reshape(ve, b_h_s_d)"
+        + "  kt = Transpose<perm=[0,1,3,2]>(kr)  s = MatMul(qh, kt)  p = Softmax<axis=-1>(s)"
+        + JOIN.replace("vh", "vr"),
+    ),
     "four axes": (FOUR, "s = MatMul(q, k)  p = Softmax<axis=-1>(s)  y = MatMul(p, v)"),
     "one head": (
         "float[5,4] q, float[4,7] k, float[7,6] v",
@@ -154,6 +165,7 @@ def fused(model):
 @pytest.mark.parametrize("name", FORMS)
 def test_forms(name, tmp_path):
     (op,) = fused(model_of(tmp_path, *FORMS[name]))
+    assert "repeated by" not in name or op.shape.kv_heads == 1
     scores = [size for size in op.shape.scores if size != 1]
     for extra in op.extras:
         assert name == "three axes" or len([d for d in type_of(extra).shape if d != 1]) < len(scores), (
