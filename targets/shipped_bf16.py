@@ -19,6 +19,7 @@ AMX = {
     "bf16 product": 8.28,
     "bf16 row": 4.43,
     "bf16 sum": 1.63,
+    "expanded row": 0,
     "linear bf16 dot": 0.3,
     "linear bf16 far byte": 0.0393,
     "linear bf16 product": 8.95,
@@ -28,12 +29,16 @@ AMX = {
     "pair dot": 0.668,
     "pair row": 0,
     "pair sum": 0.111,
+    "strip product": 8.7,
+    "strip sum": 2.9,
 }
 
 
 def _without_tiles(product: float, dot: float, pair: float) -> dict[str, float]:
     """The costs where a product of tiles, 16 × 16 × 32, is made of vectors; `pair` is a dot product that loads one."""
-    products = {"bf16 product": product, "bf16 pixel product": product, "linear bf16 product": 0}
+    products = dict.fromkeys(("bf16 product", "bf16 pixel product", "strip product"), product) | {
+        "linear bf16 product": 0
+    }
     return {**AMX, **products, "linear bf16 dot": dot, "pair dot": pair}
 
 

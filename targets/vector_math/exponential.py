@@ -57,7 +57,7 @@ def exp2(b: Builder, x: Value) -> Value:
 
 
 def exp2_for_sum(b: Builder, x: Value) -> Value:
-    """2^x for x below 1, for sums that results below 2^-125 do not change: they are 2^-125. At most 2 ULP.
+    """2^x for x below 1, for sums that results below 2^-125 do not change: they are 2^-125. At most 3 ULP.
 
     Half the time of `exp`: no reduction in two parts, no denormal results.
     """

@@ -32,7 +32,7 @@ def rounded(shape: Shape, extras: list[np.ndarray], body=None) -> Case:
     made = case(shape, extras, body)
     for array in made.arrays[:2]:
         array[...] = array.astype(np.float16)
-    made.rtol, made.atol = 4 * ERROR, 4 * ERROR * made.arrays[1][0].size ** 0.5
+    made.rtol, made.atol = 4 * ERROR, 8 * ERROR * made.arrays[1][0].size ** 0.5
     return made
 
 

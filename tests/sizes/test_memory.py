@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sized_models
-from passes.test_plan_memory import check_plan
+from plan_checks import check_plan
 
 from sparsec.frontend.onnx import import_model
 from sparsec.ir import WeightOp, type_of

@@ -52,7 +52,7 @@ UNARY = [
     ("exp", np.exp, (-104, 89), 1),
     ("exp_for_sum", np.exp, (-87, 89), 1),
     ("exp2", np.exp2, (-150, 128.5), 1.1),
-    ("exp2_for_sum", np.exp2, (-125, 1), 2),
+    ("exp2_for_sum", np.exp2, (-125, 1), 3),
     ("expm1", np.expm1, (-20, 89), 1.6),
     ("expm1", np.expm1, (-1, 1), 1.6),
     ("sinh", np.sinh, (-89, 89), 2),
@@ -175,7 +175,11 @@ def test_reciprocals_of_infinity_and_nan(isa: Isa) -> None:
 @every_isa
 @pytest.mark.parametrize("scalar", [False, True], ids=["vector", "scalar"])
 def test_special_values_of_one_operand(isa: Isa, scalar: bool) -> None:
-    cases = {name: reference for name, reference, _, _ in UNARY if name not in ("reciprocal_above_one", "exp_for_sum")}
+    cases = {
+        name: reference
+        for name, reference, _, _ in UNARY
+        if name not in ("reciprocal_above_one", "exp_for_sum", "exp2_for_sum")
+    }
     x = np.resize(SPECIAL, 16)
     runs = [(Elementwise(name, 16, 1, scalar), [x, np.zeros_like(x)]) for name in cases]
     for (name, reference), (_, actual) in zip(cases.items(), run_kernels(runs, isa), strict=True):
