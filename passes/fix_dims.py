@@ -22,7 +22,7 @@ from sparsec.errors import UsageError
 from sparsec.interpreter.run import substitute
 from sparsec.ir import TensorType, node_name, type_of
 from sparsec.ir.dims import Dim, Sym, evaluate, symbols
-from sparsec.ir.ranges import lowest_of
+from sparsec.ir.ranges import highest, lowest_of
 from sparsec.model import Model
 from sparsec.passes.base import Pass
 from sparsec.target import Target
@@ -72,20 +72,20 @@ def _check_ranges(model: Model) -> None:
         if least < 1:
             given = " and ".join(f"{name} = {size}" for name, size in at.items()) or "the lowest sizes"
             raise UsageError(f"{node_name(op)} has an axis of {dim}, which is {least} with {given}: narrow the range")
-    _check_bytes(ops, {name: high for name, (_, high) in model.ranges.items()})
+    _check_bytes(ops, highest(model.ranges))
     names = sorted(model.ranges)
     for ends in combinations(*(model.ranges[name] for name in names)):
         copy = Model(model.module.clone(), model.weights, model.name)
         _substitute(copy, dict(zip(names, ends, strict=True)))
 
 
-def _check_bytes(ops: Sequence[Operation], highest: dict[str, int]) -> None:
+def _check_bytes(ops: Sequence[Operation], sizes: dict[str, int]) -> None:
     """UsageError where a value of the highest sizes is larger than any that fixed sizes may have."""
     for op in ops:
         for value in op.results:
-            nbytes = evaluate(type_of(value).nbytes, highest)
+            nbytes = evaluate(type_of(value).nbytes, sizes)
             if isinstance(nbytes, int) and nbytes > MAX_BYTES:
-                given = ", ".join(f"{name} = {size}" for name, size in highest.items())
+                given = ", ".join(f"{name} = {size}" for name, size in sizes.items())
                 raise UsageError(f"{node_name(op)} makes {nbytes:.1e} bytes with {given}: narrow the range")
 
 
