@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.dialects.builtin import f32, i1
-from xdsl.ir import Operation, Region, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.ir import Region, SSAValue
 
 from sparsec.interpreter import evaluate_region
 from sparsec.ir import (
     AttentionOp,
-    ExpandOp,
     MapOp,
     MatmulOp,
     ReshapeOp,
@@ -36,13 +34,12 @@ from sparsec.ir.ops import values
 from sparsec.ir.scalar import region
 from sparsec.model import Model
 from sparsec.passes.attention_scores import Scores, Shrinker, scores_of, with_small_masks
-from sparsec.passes.base import Pass, constants, like
-from sparsec.passes.rearrange import Rearrangement
-from sparsec.passes.regions import affine, compose
+from sparsec.passes.attention_sides import Side, SideWriter, heads_of
+from sparsec.passes.base import Pass, constants
+from sparsec.passes.regions import compose
 from sparsec.target import Target
 from sparsec.weights import WeightStore
 
-_LAST_TWO = (0, 1, 3, 2)
 _PROBABILITIES = np.array([np.nan, 0.0, 0.25, 1.0], np.float32)
 
 
@@ -59,26 +56,13 @@ class FuseAttention(Pass):
 
 
 @dataclass
-class _Side:
-    """Queries, keys or values [B, H, S, D]; where `turned`, `value` is [B, H, D, S]."""
-
-    value: SSAValue
-    turned: bool
-
-    @property
-    def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
-        *lead, rows, columns = type_of(self.value).shape
-        return (*lead, columns, rows) if self.turned else (*lead, rows, columns)  # pyright: ignore[reportReturnType]
-
-
-@dataclass
 class _Fusion:
     """The attention around one softmax, if there is one."""
 
     weights: WeightStore
     softmax: SoftmaxOp
     least: int
-    before: Operation = field(init=False)
+    writer: SideWriter = field(init=False)
 
     def run(self) -> None:
         op, rank = self.softmax, type_of(self.softmax.input).rank
@@ -87,7 +71,7 @@ class _Fusion:
         if scores is None or tail is None:
             return
         last, guard = tail
-        self.before = last
+        self.writer = SideWriter(self.weights, op, last)
         if any(type_.element != f32 for type_ in map(type_of, (scores.matmul.lhs, scores.matmul.rhs, last.rhs))):
             return
         sides = self._sides(scores, last)
@@ -133,7 +117,7 @@ class _Fusion:
         same = found.dtype == wanted.dtype and np.array_equal(np.broadcast_to(found, wanted.shape), wanted)
         return choice.result if same else None
 
-    def _sides(self, scores: Scores, last: MatmulOp) -> tuple[_Side, _Side, _Side] | None:
+    def _sides(self, scores: Scores, last: MatmulOp) -> tuple[Side, Side, Side] | None:
         """Queries, keys and values, of four axes."""
         first = scores.matmul
         given = [(first.lhs, bool(first.transpose_a)), (first.rhs, not first.transpose_b)]
@@ -142,7 +126,7 @@ class _Fusion:
         if len(ranks) != 1 or not ranks <= {2, 3, 4}:
             return None
         if ranks == {4}:
-            q, k, v = (_Side(value, turned) for value, turned in given)
+            q, k, v = (Side(value, turned) for value, turned in given)
             return q, k, v
         if ranks == {2}:
             lead: tuple[Dim, Dim] = (1, 1)
@@ -151,11 +135,13 @@ class _Fusion:
             if len(batches) != 1:
                 return None
             seen = [view[:2] for view in (type_of(self.softmax.input).shape, *scores.views.values()) if len(view) == 4]
-            lead = next(iter(seen), None) or _heads_of(given[0][0]) or (1, batches.pop())  # pyright: ignore
-        q, k, v = (_Side(self._view(value, (*lead, *type_of(value).shape[-2:])), turned) for value, turned in given)
+            lead = next(iter(seen), None) or heads_of(given[0][0]) or (1, batches.pop())  # pyright: ignore
+        q, k, v = (
+            Side(self.writer.view(value, (*lead, *type_of(value).shape[-2:])), turned) for value, turned in given
+        )
         return q, k, v
 
-    def _fits(self, q: _Side, k: _Side, v: _Side) -> bool:
+    def _fits(self, q: Side, k: Side, v: Side) -> bool:
         """Whether batches agree, and sizes that must be numbers are."""
         (b, heads, queries, depth), (kb, kv_heads, keys, key_depth), (vb, v_heads, values_, value_depth) = (
             side.shape for side in (q, k, v)
@@ -166,9 +152,9 @@ class _Fusion:
         some = 0 not in (b, queries, keys)
         return fixed and groups and enough and some and b == kb == vb and depth == key_depth and keys == values_
 
-    def _replace(self, scores: Scores, sides: tuple[_Side, _Side, _Side], last: MatmulOp, guard: bool) -> None:
-        (q, q_scale), (keys_of_all, k_scale) = (self._unscaled(side) for side in sides[:2])
-        k, v = (self._unrepeated(side, q.shape[1]) for side in (keys_of_all, sides[2]))
+    def _replace(self, scores: Scores, sides: tuple[Side, Side, Side], last: MatmulOp, guard: bool) -> None:
+        (q, q_scale), (keys_of_all, k_scale) = (self.writer.unscaled(side) for side in sides[:2])
+        k, v = (self.writer.unrepeated(side, q.shape[1]) for side in (keys_of_all, sides[2]))
         if k.shape[1] != v.shape[1]:
             k, v = keys_of_all, sides[2]
         (b, heads, queries, _), (_, kv_heads, keys, _) = q.shape, k.shape
@@ -177,97 +163,22 @@ class _Fusion:
         if any(not _is_read(extra) for extra in extras):
             return
         score = _scaled(small.region, q_scale * k_scale)
-        tokens = [self._tokens(side) for side in (q, k, v)]
+        tokens = [self.writer.tokens(side) for side in (q, k, v)]
         made = AttentionOp(*tokens, int(heads), b, int(kv_heads), guard, extras, score)  # pyright: ignore
-        self._insert(made)
+        self.writer.insert(made)
         depth = v.shape[3]
-        parts = self._insert(ReshapeOp(made.result, [heads, depth, b, queries]))
-        result = self._insert(TransposeOp(parts, [2, 0, 3, 1]))
+        parts = self.writer.insert(ReshapeOp(made.result, [heads, depth, b, queries]))
+        result = self.writer.insert(TransposeOp(parts, [2, 0, 3, 1]))
         if type_of(result).shape != type_of(last.result).shape:
-            result = self._insert(ReshapeOp(result, type_of(last.result).shape))
+            result = self.writer.insert(ReshapeOp(result, type_of(last.result).shape))
         last.result.replace_all_uses_with(result)
-
-    def _unscaled(self, side: _Side) -> tuple[_Side, float]:
-        """Without the numbers by which the elements are multiplied, before or after transposes."""
-        moved: list[TransposeOp] = []
-        value, scale = side.value, 1.0
-        while True:
-            owner = value.owner
-            if isinstance(owner, TransposeOp):
-                moved.append(owner)
-                value = owner.input
-            elif (found := self._factor(owner)) is not None:
-                value, scale = found[0], scale * found[1]
-            else:
-                break
-        if scale == 1.0:
-            return side, 1.0
-        for op in reversed(moved):
-            value = self._insert(TransposeOp(value, values(op.perm)))
-        return _Side(value, side.turned), scale
-
-    def _factor(self, op: object) -> tuple[SSAValue, float] | None:
-        """What `op` multiplies, and by which number."""
-        if not isinstance(op, MapOp) or len(op.inputs) > 2 or type_of(op.result).element != f32:
-            return None
-        known = constants(op.inputs, self.weights)
-        whole = [i for i in range(len(op.inputs)) if i not in known]
-        if len(whole) != 1 or any(array.size != 1 for array in known.values()):
-            return None
-        found = affine(op.body, whole[0], {i: array.reshape(()) for i, array in known.items()})
-        if found is None or np.ndim(found.scale) or np.any(found.shift) or not np.isfinite(found.scale):
-            return None
-        value = op.inputs[whole[0]]
-        return (value, float(found.scale)) if type_of(value).shape == type_of(op.result).shape else None
-
-    def _unrepeated(self, side: _Side, heads: Dim) -> _Side:
-        """Without the expand that repeats each head of keys or values for several of queries."""
-        value, turned = side.value, side.turned
-        while isinstance(value.owner, TransposeOp) and values(value.owner.perm) == _LAST_TWO:
-            value, turned = value.owner.input, not turned
-        joined = value.owner
-        wide = joined.input.owner if isinstance(joined, ReshapeOp) else None
-        if not isinstance(wide, ExpandOp) or type_of(value).shape[1] != heads:
-            return side
-        before, after = type_of(wide.input).shape, type_of(wide.result).shape
-        sizes = [pair for pair in zip(before, after, strict=False) if pair[1] != 1]
-        repeats = next((new for old, new in sizes if old != new), 1)
-        if len(before) != len(after) or not isinstance(heads, int) or not isinstance(repeats, int):
-            return side
-        b, _, rows, columns = type_of(value).shape
-        groups = heads // repeats
-        wanted = [(b, b), (groups, groups), (1, repeats), (rows, rows), (columns, columns)]
-        if sizes != [pair for pair in wanted if pair[1] != 1]:
-            return side
-        return _Side(self._view(wide.input, (b, groups, rows, columns)), turned)
 
     def _mask(self, value: SSAValue, view: tuple[Dim, ...], scores: tuple[Dim, ...]) -> SSAValue:
         """An operand of the score that broadcasts to [B, H, Sq, Sk]."""
         shape = type_of(value).shape
         if len(view) != 3 or len(shape) < 3 or shape[0] == 1:
             return value
-        return self._view(value, (*scores[:2], *shape[1:]))
-
-    def _tokens(self, side: _Side) -> SSAValue:
-        """[B, H, S, D] as [1, H·D, B·S, 1]."""
-        b, heads, length, depth = side.shape
-        turned = self._insert(TransposeOp(side.value, (1, 2, 0, 3) if side.turned else (1, 3, 0, 2)))
-        return self._insert(ReshapeOp(turned, [1, heads * depth, b * length, 1]))
-
-    def _view(self, value: SSAValue, shape: tuple[Dim, ...]) -> SSAValue:
-        return value if type_of(value).shape == shape else self._insert(ReshapeOp(value, shape))
-
-    def _insert(self, op: Operation) -> SSAValue:
-        Rewriter.insert_op(like(op, self.softmax), InsertPoint.before(self.before))
-        return op.results[0]
-
-
-def _heads_of(value: SSAValue) -> tuple[Dim, Dim] | None:
-    """B and H of [B·H, S, D], as the reshapes and transposes before it tell."""
-    found = Rearrangement.of(value)
-    grouped = found.grouped() if found else None
-    sizes = [factor.size for factor in grouped[1][0] if factor.size != 1] if grouped else []
-    return (sizes[0], sizes[1]) if len(sizes) == 2 else None
+        return self.writer.view(value, (*scores[:2], *shape[1:]))
 
 
 def _scaled(score: Region, scale: float) -> Region:

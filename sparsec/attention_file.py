@@ -6,7 +6,7 @@
     }
 
 Keys are names of attention nodes as `sparsec explain` prints them; "*" stands for all that are not named. A value has
-"causal" (no key after the query; false if it is not there) and at most one of
+"causal" (no key after the query; false if it is not there) and at most one of these; {} leaves a node as it is.
 
     "window": {"size": 512}                           keys at a distance below size
     "strided": {"stride": 8, "window": 512, "block": 64}

@@ -183,7 +183,7 @@ PUBLIC const char *MODEL(version)(void) { return SPARSEC_VERSION; }
 PUBLIC const char *MODEL(error)(int32_t code) {
     switch (code) {
     case OK: return "no error";
-    case NULL_POINTER: return "an input, an output or the workspace is a null pointer";
+    case NULL_POINTER: return "an input, an output, the workspace or the array of sizes is a null pointer";
     case CPU_UNFIT: return "this CPU lacks the instructions that the model was compiled for (" SPARSEC_ISA_NAMES ")";
     case UNKNOWN_ISA: return "the model has no code for an ISA of that index";
     case SIZE_UNFIT: return "a size is out of the range that the model was compiled for (" SPARSEC_RANGES ")";
