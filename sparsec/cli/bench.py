@@ -29,20 +29,23 @@ _TARGETS = {"aarch64": "arm", "x86_64": "x86"}
     "--device", metavar="ssh://USER@HOST[:PORT]", help="Measure there; needs only sshd. qemu[:CPU] emulates ARM."
 )
 @options.shape_options
+@options.attention
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--time", "seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds in all.")
 @click.option("--input", "source", default="random", show_default=True, metavar="X.npz|X.npy|random")
 @options.as_json
-def command(file, vs, model, target, device, shapes, dims, threads, seconds, source, as_json) -> None:
+def command(file, vs, model, target, device, shapes, dims, attention, threads, seconds, source, as_json) -> None:
     """Measure FILE, an artifact or an ONNX model: median, best and worst time of a run."""
     if vs and device:
         raise UsageError("--vs runs on this machine, so that it says nothing about --device")
+    if attention and file.suffix != ".onnx":
+        raise UsageError(f"--attention is for an ONNX model, and {file} is compiled")
     with tempfile.TemporaryDirectory() as folder, options.connected(device) as transport:
         sizes = {} if file.suffix == ".onnx" else dims
         if file.suffix == ".onnx":
             target = target or (_TARGETS.get(transport.machine, transport.machine) if transport else "host")
-            model, settings = file, Options(target=target, shapes=shapes, dims=dims, threads=threads)
-            file = Path(folder) / f"model.{parse_target(target).default_emit}"
+            settings = Options(target=target, shapes=shapes, dims=dims, threads=threads, attention=attention)
+            model, file = file, Path(folder) / f"model.{parse_target(target).default_emit}"
             with options.progress() as progress:
                 compile_file(model, file, settings, progress)
         program = Program(read_artifact(file), threads, transport=transport)

@@ -47,12 +47,7 @@ class _Compile(click.Command):
     metavar="FILE",
     help="Thresholds up to which inputs of layers count as zeros: .npz of `sparsec prune --activations`, or .json.",
 )
-@click.option(
-    "--attention",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="JSON of patterns: which keys the queries of an attention look at. Changes what the model means.",
-)
+@options.attention
 @click.option("--verify", metavar="[INPUTS.npz]", help="Compare with the reference, on these inputs or on random ones.")
 @options.as_json
 def command(

@@ -38,6 +38,12 @@ precision = click.option(
 device = click.option(
     "--device", metavar="ssh://USER@HOST[:PORT]", help="Do it there; only sshd is needed. qemu[:CPU] emulates ARM here."
 )
+attention = click.option(
+    "--attention",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON of patterns: which keys the queries of an attention look at. Changes what the model means.",
+)
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
 

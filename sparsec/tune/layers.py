@@ -49,7 +49,8 @@ class Network:
             name = next(iter(self.model.ranges))
             raise UsageError(f"kernels are measured at fixed sizes: give --dim {name}=N, without a range")
         # Loops and chains are made of kernels that are chosen.
-        passes = pipeline(formats=options.formats, threads=options.threads, chains=False, loops=False)
+        patterns = str(options.attention or "")
+        passes = pipeline({}, options.formats, options.threads, chains=False, loops=False, attention=patterns)
         run_pipeline(self.model, passes, self.target)
         self.layers = self._layers()
 

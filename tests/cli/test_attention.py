@@ -65,6 +65,18 @@ def test_patterns_are_masks(sparsec, model, tmp_path: Path) -> None:
     assert "Compiled with --attention p.json" in sparsec("explain", "m.so").stdout
 
 
+def test_other_verbs_compile_with_patterns_too(sparsec, model, tmp_path: Path) -> None:
+    model()
+    (tmp_path / "p.json").write_text(json.dumps({"attn": {"causal": True}}))
+    (tmp_path / "none.json").write_text(json.dumps({"nobody": {"causal": True}}))
+    assert sparsec("bench", "m.onnx", "--attention", "p.json", "--time", "0.1", "--json").json["sparsec"]["runs"] > 0
+    assert "ratio" in sparsec("tune", "m.onnx", "--attention", "p.json", "--time", "0s", "-o", "c.jsonl", "--json").json
+    for verb in ("bench", "tune"):
+        assert "nobody" in sparsec(verb, "m.onnx", "--attention", "none.json", code=2).stderr
+    sparsec("compile", "m.onnx")
+    assert "--attention" in sparsec("bench", "m.so", "--attention", "p.json", code=2).stderr
+
+
 def test_selections_are_made_by_the_run(sparsec, model, tmp_path: Path) -> None:
     kept, low = np.tri(TOKENS, dtype=bool), np.array([-3e38], np.float32)
     model("t = Mul(s, scale) m = Where(kept, t, low)", kept=kept, low=low)
