@@ -20,3 +20,12 @@ def as_pairs(array: np.ndarray) -> np.ndarray:
 def as_f32(bits: np.ndarray) -> np.ndarray:
     """The values of bf16 bits."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def in_pieces(array: np.ndarray) -> list[np.ndarray]:
+    """Three arrays of f32 that bf16 holds, whose sum is `array`: each what is left of it, rounded to nearest even."""
+    pieces: list[np.ndarray] = []
+    for _ in range(3):
+        pieces.append(as_f32(rounded(array)))
+        array = array - pieces[-1]
+    return pieces

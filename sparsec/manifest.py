@@ -46,7 +46,7 @@ def manifest(
         "target": target.name,
         "precision": target.precision,
         "attention": options.attention.name if options.attention is not None else None,
-        "isas": [isa.name for isa in target.isas],
+        "isas": [isa.name for isa in target.code(scheduled.kernels)],
         "threads": scheduled.plan.threads,
         "tuned": None if target.measured is None else sum(decision.measured for decision in passed.decisions),
         **({"sizes": size_entries(model.ranges)} if model.ranges else {}),

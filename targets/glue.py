@@ -171,7 +171,7 @@ def _definitions(plan: Plan, isas: Sequence[Isa]) -> str:
 def _kernel_declarations(plan: Plan, isas: Sequence[Isa]) -> list[str]:
     arity = {call.symbol: len(call.arguments) for _, call in _calls(plan)}
     return [
-        f"void {symbol}{isa.suffix}({'const void *, ' * count}void *, int64_t, int64_t) HIDDEN;"
+        f"void {symbol}{isa.suffix_of(symbol)}({'const void *, ' * count}void *, int64_t, int64_t) HIDDEN;"
         for symbol, count in arity.items()
         for isa in isas
     ]
@@ -186,7 +186,7 @@ def _calls(plan: Plan) -> Iterator[tuple[str, Step]]:
 
 def _call(name: str, call: Step, plan: Plan, isa: Isa) -> str:
     arguments = "".join(f"{_address(buffer, plan)}, " for buffer in call.arguments)
-    return _function(name, isa, f"{call.symbol}{isa.suffix}({arguments}scratch, begin, end)")
+    return _function(name, isa, f"{call.symbol}{isa.suffix_of(call.symbol)}({arguments}scratch, begin, end)")
 
 
 def _function(name: str, isa: Isa, statement: str) -> str:

@@ -21,7 +21,8 @@ class Isa:
     `masked_memory` and `gather` say whether such loads are instructions, `masked_arithmetic` whether any instruction
     can leave lanes alone for free, `fma` whether a multiply-add is one (fused for sure but on relaxed wasm), `half`
     whether f16 ↔ f32 is one. `bf16_dot` says whether products of bf16 pairs are added to f32 sums by one instruction,
-    `tiles` whether there are Intel's AMX tiles of bf16. `index_bits` is the width of addresses.
+    `tiles` whether there are Intel's AMX tiles of bf16. `index_bits` is the width of addresses. `base` is another ISA
+    of the same artifact, if any, whose code runs all kernels but those on tiles.
     """
 
     name: str
@@ -38,11 +39,16 @@ class Isa:
     bf16_dot: bool = False
     tiles: bool = False
     index_bits: int = 64
+    base: str = ""
 
     @property
     def suffix(self) -> str:
         """What the symbols of this ISA end in, as in `gemm_1f2e3d__wasm_relaxed`."""
         return f"__{self.name.replace('-', '_')}"
+
+    def suffix_of(self, symbol: str) -> str:
+        """The suffix of the code that runs the kernel `symbol` here."""
+        return ISAS[self.base].suffix if self.base and not on_tiles(symbol) else self.suffix
 
     @property
     def x86(self) -> bool:
@@ -100,9 +106,12 @@ NEON = Isa("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, 32)
 WASM = Isa("wasm", "wasm32-unknown-unknown", "generic", _WASM_FEATURES, 4, 15, fma=False, half=False, index_bits=32)
 WASM_RELAXED = replace(WASM, name="wasm-relaxed", features=f"{_WASM_FEATURES},+relaxed-simd", fma=True)
 
-# Refinements that only artifacts of bf16 precision carry; all of AVX-512's code runs on them.
+# Refinements of AVX-512, all of whose code runs on them.
 AVX512_BF16 = replace(AVX512, name="avx512-bf16", features=f"{AVX512.features},+avx512bf16", bf16_dot=True)
 AVX512_AMX = replace(AVX512_BF16, name="avx512-amx", features=f"{AVX512_BF16.features},+amx-tile,+amx-bf16", tiles=True)
+
+# What artifacts of f32 precision carry for kernels that compute f32 on tiles.
+AVX512_TILES = replace(AVX512_AMX, base=AVX512.name)
 
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, WASM, WASM_RELAXED)}
 
@@ -120,6 +129,11 @@ _BF16_NEEDS = {*_AVX512_NEEDS, "avx512bf16"}
 _AMX_NEEDS = {*_BF16_NEEDS, "amx-tile", "amx-bf16"}
 
 
+def on_tiles(symbol: str) -> bool:
+    """Whether the kernel `symbol` of f32 precision uses tiles where there are any."""
+    return "_amx_" in symbol
+
+
 def refine(isa: Isa, cpu: str = "", features: tuple[str, ...] = ()) -> Isa:
     """`isa` tuned for `cpu` and with LLVM's target `features` added, each spelled `+name` or `-name`."""
     joined = ",".join(filter(None, (isa.features, *features)))
@@ -134,6 +148,8 @@ def host_isas(precision: Precision = "f32") -> tuple[Isa, ...]:
     needs = ((AVX512, _AVX512_NEEDS), (AVX2, _AVX2_NEEDS))
     if precision == "bf16":
         needs = ((AVX512_AMX, _AMX_NEEDS), (AVX512_BF16, _BF16_NEEDS), *needs)
+    elif precision == "f32":
+        needs = ((AVX512_TILES, _AMX_NEEDS), *needs)
     found = tuple(isa for isa, needed in needs if needed <= features)
     return found if not found or not found[0].tiles or tiles_allowed() else found[1:]
 

@@ -171,8 +171,14 @@ class NativeTarget(Target):
         if emit in TEXTS:
             output.write_text(TEXTS[emit](kernels, self.isas[0]))
             return
-        objects: Mapping[str, bytes] = {isa.name: codegen.emit_object(kernels, isa) for isa in self.isas}
-        link(plan, objects, self.isas, weights, output, emit)
+        code = self.code(kernels)
+        objects: Mapping[str, bytes] = {isa.name: codegen.emit_object(own, isa) for isa, own in code.items()}
+        link(plan, objects, tuple(code), weights, output, emit)
+
+    def code(self, kernels: Sequence[Kernel]) -> dict[Isa, list[Kernel]]:
+        """The ISAs of an artifact with these kernels, best first, each with those that it does not run as its base."""
+        code = {isa: [kernel for kernel in kernels if isa.suffix_of(kernel.symbol) == isa.suffix] for isa in self.isas}
+        return {isa: own for isa, own in code.items() if own or not isa.base}
 
     @property
     def default_emit(self) -> str:

@@ -1,4 +1,4 @@
-"""Costs of the events of bf16 kernels for machines that are not at hand, in nanoseconds.
+"""Costs of kernels of bf16, and of f32 on tiles of bf16, for machines that are not at hand: nanoseconds of each event.
 
 AMX was measured on the Xeon of `shipped`. That one's vdpbf16ps takes two cycles, twice an FMA; the costs of avx512-bf16
 are for the CPUs that have it and no AMX, AMD's from Zen 4 on, on which it is taken to be as fast as an FMA. Other ISAs
@@ -29,6 +29,17 @@ AMX = {
     "pair dot": 0.668,
     "pair row": 0,
     "pair sum": 0.111,
+    "split call": 7190,
+    "split copied row": 0,
+    "split copy": 0.917,
+    "split far byte": 0.0188,
+    "split far read byte": 0,
+    "split far written byte": 0.0198,
+    "split near byte": 0,
+    "split pair": 9.18,
+    "split product": 37.1,
+    "split row": 1.85,
+    "split sum": 0.453,
     "strip product": 8.7,
     "strip sum": 2.9,
 }

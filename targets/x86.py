@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 from sparsec.errors import TargetError, UsageError
 from sparsec.targets.cost import calibrated, shipped
 from sparsec.targets.cpu import known, macros
-from sparsec.targets.isa import AVX2, AVX512, BF16_ISAS, Isa, Precision, host_isas, refine
+from sparsec.targets.isa import AVX2, AVX512, AVX512_AMX, BF16_ISAS, Isa, Precision, host_isas, refine
 from sparsec.targets.native import NativeTarget
 
 
@@ -40,7 +40,7 @@ def _isas(precision: Precision) -> tuple[Isa, ...]:
 def _isa_of(text: str, cpu: str, precision: Precision) -> Isa:
     """The first of our ISAs whose code `cpu` runs, as the compiler knows it."""
     has = macros(known(replace(AVX2, cpu=cpu, features=""), text))
-    found = next((isa for isa in _isas(precision) if has >= macros(isa)), None)
+    found = next((isa for isa in (AVX512_AMX, *_isas(precision)) if has >= macros(isa)), None)
     if found is None:
         raise TargetError(f"{cpu} has no AVX2 and FMA, which sparsec's x86 code needs")
     return found

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sparsec.targets.builder import Builder, Value
+
+PIECES = 3  # of bf16 whose sum is an f32
 
 
 def pair(b: Builder, low: Value, high: Value) -> Value:
@@ -37,3 +41,27 @@ def dot(b: Builder, x: Value, y: Value, sums: Value) -> Value:
 def widen(b: Builder, x: Value) -> tuple[Value, Value]:
     """The low and the high elements of pairs as f32."""
     return b.bitcast(x << 16, "f32"), b.bitcast(x & -0x10000, "f32")
+
+
+def pieces(b: Builder, low: Value, high: Value) -> list[Value]:
+    """Lanes of i32 for each piece of two vectors of f32: what the pieces before it leave, rounded to nearest.
+
+    Halves are rounded up, which takes an addition instead of four instructions, and is as near.
+    """
+    found: list[Value] = []
+    rests = [low, high]
+    for number in range(PIECES):
+        bits = [b.bitcast(x, "i32") for x in rests]
+        if number < PIECES - 1:  # the last ones have 8 bits at most
+            bits = [(x + 0x8000) & -0x10000 for x in bits]
+            rests = [x - b.bitcast(near, "f32") for x, near in zip(rests, bits, strict=True)]
+        low_half = b.bitcast(b.shr(b.bitcast(bits[0], "u32"), 16), "i32")
+        found.append(low_half | (bits[1] & -0x10000))
+    return found
+
+
+def joined(b: Builder, found: Sequence[Value]) -> tuple[Value, Value]:
+    """The sums of pieces: the low and the high elements as f32."""
+    first, second, third = (widen(b, piece) for piece in found)
+    low, high = (x + (y + z) for x, y, z in zip(first, second, third, strict=True))
+    return low, high

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.base import Kernel
 from sparsec.targets.samples.bf16 import CONV_BF16, LINEAR_BF16
-from sparsec.targets.samples.conv import CONV, CONV_WASM
+from sparsec.targets.samples.conv import CONV, CONV_AMX, CONV_WASM
 from sparsec.targets.samples.linear import LINEAR
 from sparsec.targets.samples.others import MAPS, WINDOWS
 
@@ -40,6 +40,7 @@ class Sample(Protocol):
 
 
 FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution": CONV, "linear": LINEAR, "window": WINDOWS, "map": MAPS}
+AMX_FAMILIES: Mapping[str, Sequence[Sample]] = {"convolution on tiles": CONV_AMX}
 BF16_FAMILIES: Mapping[str, Sequence[Sample]] = {"bf16 convolution": CONV_BF16, "bf16 linear": LINEAR_BF16}
 
 
@@ -47,7 +48,8 @@ def families(isa: Isa) -> Mapping[str, Sequence[Sample]]:
     """What is measured for `isa`: kernels of bf16 only where it is for them, and those that it alone gets."""
     if isa.wasm:
         return {**FAMILIES, "convolution": (*CONV, *CONV_WASM)}
-    return {**FAMILIES, **BF16_FAMILIES} if isa.bf16_dot else FAMILIES
+    on_tiles = AMX_FAMILIES if isa.tiles else {}
+    return {**FAMILIES, **on_tiles, **(BF16_FAMILIES if isa.bf16_dot and not isa.base else {})}
 
 
-__all__ = ["BF16_FAMILIES", "FAMILIES", "Sample", "families"]
+__all__ = ["AMX_FAMILIES", "BF16_FAMILIES", "FAMILIES", "Sample", "families"]

@@ -13,7 +13,16 @@ from sparsec.ir.types import f32
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra
-from sparsec.targets.kernels.conv.table import BLOCKS, DENSE, SPARSE, STRIDED_WINOGRAD, TAPS, WASM_ROWS, WINOGRAD
+from sparsec.targets.kernels.conv.table import (
+    AMX_ROWS,
+    BLOCKS,
+    DENSE,
+    SPARSE,
+    STRIDED_WINOGRAD,
+    TAPS,
+    WASM_ROWS,
+    WINOGRAD,
+)
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.kernels.windows.windows import Window
@@ -155,4 +164,16 @@ CONV_WASM = tuple(
     ConvSample(row, 0.1, *sizes)
     for row in (NARROW, DEEP)
     for sizes in ((512, 512, 14, 14), (1024, 256, 14, 14), (256, 1024, 14, 14), (512, 128, 28, 4), (1024, 1024, 7, 7))
+)
+
+(SPLIT,) = AMX_ROWS.values()
+_PANELS = ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4), (512, 64, 14, 14), (16, 96, 56, 2), (24, 144, 56, 2))
+_FAR = ((1024, 1024, 7, 7), (512, 512, 14, 14), (256, 1024, 14, 14), (512, 2048, 7, 7), (2048, 512, 7, 7))
+_NEAR = ((64, 256, 56, 2), (256, 64, 56, 2), (32, 64, 112, 2), (32, 16, 112, 2), (256, 256, 28, 4), (128, 512, 28, 4))
+_TOKENS = ((96, 24, 14, 14), (768, 768, 11, 11), (768, 3072, 11, 11), (3072, 768, 11, 11), (384, 384, 11, 11))
+_STRIDED = ((64, 64, 56, 2, 3, 2), (128, 256, 28, 4, 1, 2), (256, 256, 28, 4, 3, 2))
+CONV_AMX = (
+    *(ConvSample(SPLIT, 1.0, *sizes) for sizes in (*_PANELS, *_FAR, *_NEAR, *_TOKENS)),
+    *(ConvSample(SPLIT, 1.0, *sizes) for sizes in _STRIDED),
+    *(ConvSample(SPLIT, 1.0, *sizes) for sizes in ((32, 64, 28, 4, 3), (128, 128, 7, 7, 3))),
 )

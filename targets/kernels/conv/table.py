@@ -11,6 +11,7 @@ from sparsec.targets.kernels.conv.half import HalfDenseRow, HalfQuadRow
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.sparse import DeepRow, SparseRow
+from sparsec.targets.kernels.conv.split_row import SplitRow
 from sparsec.targets.kernels.conv.taps import TapsRow
 from sparsec.targets.kernels.conv.winograd import WinogradRow
 from sparsec.targets.kernels.conv.winograd_strided import StridedWinogradRow
@@ -36,6 +37,9 @@ ARM_ROWS: dict[str, Row] = {row.name: row for row in ARM}
 WASM_ROWS: dict[str, Row] = {row.name: row for row in (DeepRow(256, 36),)}
 """Rows that only WebAssembly gets."""
 
+AMX_ROWS: dict[str, Row] = {row.name: row for row in (SplitRow(1024, 128),)}
+"""Rows of f32 that only CPUs with AMX get."""
+
 BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), SparseBf16Row(80, 128))}
 """Rows that round products to bf16, for compilations that allow it."""
 
@@ -52,6 +56,7 @@ def rows_of(precision: str) -> dict[str, Row]:
         **ROWS,
         **ARM_ROWS,
         **WASM_ROWS,
+        **AMX_ROWS,
         **{"bf16": {**BF16_ROWS, **STRIP_ROWS}, "f16": F16_ROWS}.get(precision, {}),
     }
 
@@ -69,6 +74,7 @@ def row_named(name: str) -> Row:
 
 
 __all__ = [
+    "AMX_ROWS",
     "ARM_ROWS",
     "BF16_ROWS",
     "BLOCKS",
