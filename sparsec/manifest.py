@@ -39,7 +39,7 @@ def manifest(
             seconds = why.get("seconds") or target.predicted(kernel, layer["bytes"] - written, written)
             calls.append({**layer, **why, **thresholds.told(op), "seconds": seconds})
         layers.append(_chain_entry(step, calls) if step.chain else calls[0])
-        layers[-1] |= in_loop.get(step.name, {})
+        layers[-1] |= {"chunks": _json(step.chunks), **in_loop.get(step.name, {})}
     return {
         "sparsec": __version__,
         "model": model.name,

@@ -22,6 +22,7 @@ from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.conv.grid import STEP, Grid
+from sparsec.targets.kernels.conv.kernel import dealt
 from sparsec.targets.kernels.conv.paired import PairedConv, Panel, Part, ordered
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Tile, tiles
 from sparsec.targets.kernels.pairs import dot
@@ -75,8 +76,7 @@ class Bf16Conv(PairedConv):
         """All blocks of outputs in the parts [part.low, part.high)."""
         full, rest = divmod(self.shape.outputs, OUTPUTS)
         total = full + bool(rest)
-        each = -(-total // self.splits)
-        low, high = part.low * each, part.high * each
+        low, high = (dealt(index, total, self.splits) for index in (part.low, part.high))
         stop = min(high, full) if isinstance(high, int) else b.min(b.as_index(high), b.constant(full))
         with b.loop(low, stop) as block:
             self._block(b, part, block, OUTPUTS)

@@ -12,7 +12,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.blocked import BlockedConv
-from sparsec.targets.kernels.conv.kernel import Work
+from sparsec.targets.kernels.conv.kernel import Work, dealt
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.tokens import sized_tiles
@@ -210,11 +210,10 @@ def blocks_of_parts(
 ) -> tuple[Index, Index, Value | bool]:
     """The full blocks of outputs in the parts [low, high) of `parts`, and whether the short one is there too."""
     total = full + bool(rest)
-    each = -(-total // parts)
-    low, high = (part * each for part in wanted)
+    low, high = (dealt(part, total, parts) for part in wanted)
     if isinstance(low, int) and isinstance(high, int):
         return low, min(high, full), low < total <= high
-    # Parts may be left over behind the last block: just one may add to its sums.
+    # There may be more parts than blocks: just one may add to the sums of the last block.
     return low, b.min(b.as_index(high), b.constant(full)), (b.as_index(low) < total) & (b.as_index(high) >= total)
 
 

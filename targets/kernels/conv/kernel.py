@@ -141,9 +141,7 @@ class ConvKernel(Kernel):
         if groups == 1:
             yield 0, low, high
             return
-        each = -(-groups // self.splits)
-        stop = min(high * each, groups) if isinstance(high, int) else b.min(high * each, b.constant(groups))
-        with b.loop(low * each, stop) as group:
+        with b.loop(dealt(low, groups, self.splits), dealt(high, groups, self.splits)) as group:
             yield group, 0, 1
 
 
@@ -307,6 +305,14 @@ class Output:
         for vector in range(tile.vectors):
             count = tile.tail if vector == tile.vectors - 1 else None
             yield column + (row * self.kernel.shape.target.stride + vector * self.b.isa.lanes), count
+
+
+def dealt(part: Index, total: int, parts: int) -> Index:
+    """Where a part of `total` pieces begins: the parts differ by one piece at most.
+
+    Two threads have half of them each; with the last parts empty, one of two computed 16 of 22 groups of outputs.
+    """
+    return part * total if parts == 1 else part * total // parts
 
 
 def divide(flat: Index, size: int, count: int) -> tuple[Index, Index]:

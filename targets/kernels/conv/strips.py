@@ -20,6 +20,7 @@ from sparsec.targets.isa import Isa
 from sparsec.targets.kernels import amx
 from sparsec.targets.kernels.conv.bf16 import OUTPUTS, STRIP, TILE, register_tile
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
+from sparsec.targets.kernels.conv.kernel import dealt
 from sparsec.targets.kernels.conv.paired import PairedConv, Part
 from sparsec.targets.kernels.conv.shape import Tile
 from sparsec.targets.kernels.pairs import dot
@@ -135,12 +136,7 @@ class StripConv(PairedConv):
     def blocks_of(self, b: Builder, part: Part) -> tuple[Index, Index]:
         """The range of the blocks of outputs in the parts [part.low, part.high)."""
         total = self.shape.outputs // OUTPUTS
-        each = -(-total // self.splits)
-        low, high = (
-            min(x, total) if isinstance(x, int) else b.min(x, b.constant(total))
-            for x in (part.low * each, part.high * each)
-        )
-        return low, high
+        return dealt(part.low, total, self.splits), dealt(part.high, total, self.splits)
 
     def compute(self, b: Builder, part: Part) -> None:
         with b.loop(*self.blocks_of(b, part)) as outputs:
