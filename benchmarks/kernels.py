@@ -1,6 +1,6 @@
 """Convolution kernels against the machine's peak, OpenVINO and MKL, and predicted against measured times.
 
-    python benchmarks/kernels.py [--shapes peers|resnet50|mobilenet|tokens|lengths] [--isa avx512] [--all-rows]
+    python benchmarks/kernels.py [--shapes peers|resnet50|mobilenet|tokens|lengths] [--isa avx512-amx] [--all-rows]
     python benchmarks/kernels.py --sweep          cost model: errors of predictions, how often the choice is the fastest
 
 One thread; pin it (taskset -c 1). All contenders of a shape alternate in one run; medians. Layers rotate through
@@ -22,12 +22,12 @@ from xdsl.dialects.builtin import f32
 
 from sparsec.ir.scalar import region
 from sparsec.targets.cost import calibrated
-from sparsec.targets.isa import AVX512, ISAS
-from sparsec.targets.jit import Jit, aligned_copy
+from sparsec.targets.isa import AVX512, AVX512_TILES, ISAS
+from sparsec.targets.jit import Jit, aligned, aligned_copy
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import DENSE, ROWS, SPARSE, WINOGRAD
+from sparsec.targets.kernels.conv.table import AMX_ROWS, DENSE, ROWS, SPARSE, WINOGRAD
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
@@ -42,7 +42,8 @@ def ours(layer: Layer, row: Row, density: float, target: NativeTarget, layers: i
     kernel = row.kernel(layer.shape(target), (), RELU)
     jit = Jit([kernel], target.isas[0])
     images = operands(kernel)
-    calls = [prepared(jit, kernel, layer.weight(density, seed), *images) for seed in range(layers)]
+    scratch = aligned(kernel.scratch)
+    calls = [prepared(jit, kernel, layer.weight(density, seed), *images, scratch) for seed in range(layers)]
     return Contender(row.name, lambda: [call(0, kernel.chunks) for call in calls], layers, density)
 
 
@@ -54,16 +55,16 @@ def operands(kernel: ConvKernel) -> list[np.ndarray]:
 
 
 def prepared(
-    jit: Jit, kernel: ConvKernel, weight: np.ndarray, x: np.ndarray, y: np.ndarray
+    jit: Jit, kernel: ConvKernel, weight: np.ndarray, x: np.ndarray, y: np.ndarray, scratch: np.ndarray | None = None
 ) -> Callable[[int, int], None]:
-    return jit.prepared(kernel, [x, aligned_copy(kernel.pack(weight)), y])
+    return jit.prepared(kernel, [x, aligned_copy(kernel.pack(weight)), y], scratch)
 
 
 def compare(layer: Layer, densities: Sequence[float], target: NativeTarget, rows: Sequence[Row], rounds: int) -> None:
     """Times every contender on one layer and prints a line each."""
     isa = target.isas[0]
     layers = max(1, min(LAYERS, ROTATED // layer.weight(1.0, 0).nbytes))
-    dense = [row for row in (DENSE, *WINOGRAD) if row.fits(layer.shape(target))]
+    dense = [r for r in (DENSE, *WINOGRAD, *AMX_ROWS.values()) if r.fits(layer.shape(target)) and r.suits(isa)]
     contenders = [ours(layer, row, 1.0, target, layers) for row in dense]
     contenders += [c for c in (openvino(layer, "f32"), openvino(layer, "bf16")) if c]
     for density in densities:
@@ -127,13 +128,14 @@ def sweep(target: NativeTarget, densities: Sequence[float], rounds: int) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", choices=SHAPES, default="peers")
-    parser.add_argument("--isa", choices=ISAS, default=AVX512.name)
+    isas = {AVX512_TILES.name: AVX512_TILES, **ISAS}
+    parser.add_argument("--isa", choices=isas, default=AVX512.name)
     parser.add_argument("--density", type=float, action="append", help="default: 0.3, 0.2, 0.1, 0.05")
     parser.add_argument("--all-rows", action="store_true", help="every sparse row, not the one that is predicted best")
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    isa = ISAS[options.isa]
+    isa = isas[options.isa]
     target = NativeTarget("host", (isa,), calibrated(isa))
     if options.sweep:
         sweep(target, options.density or (0.8, 0.7, 0.6, 0.5, 0.3, 0.2, 0.1, 0.05), options.rounds)

@@ -54,21 +54,27 @@ class Jit:
         """Runs the chunks [begin, end) of `kernel` (default: all) with fresh scratch."""
         self.prepared(kernel, arrays)(begin, fixed(kernel.chunks, sizes(kernel, arrays)) if end is None else end)
 
-    def prepared(self, kernel: Kernel, arrays: Sequence[np.ndarray]) -> Prepared:
-        """A call that can be repeated without overhead, for timing; it keeps the arrays alive."""
+    def prepared(self, kernel: Kernel, arrays: Sequence[np.ndarray], scratch: np.ndarray | None = None) -> Prepared:
+        """A call that can be repeated without overhead, for timing; it keeps the arrays alive.
+
+        It has `scratch` of its own, unless it shares that of others, as layers of a network do.
+        """
         address = self._engine.get_function_address(f"{kernel.symbol}{self._isa.suffix}")
         if not address:
             raise KeyError(f"{kernel.symbol} is not among the compiled kernels")
-        return Prepared(self._engine, address, arrays, fixed(kernel.scratch, sizes(kernel, arrays)))
+        own = aligned(fixed(kernel.scratch, sizes(kernel, arrays))) if scratch is None else scratch
+        return Prepared(self._engine, address, arrays, own)
 
 
 class Prepared:
     """A kernel with its arguments: call it with `begin` and `end`."""
 
-    def __init__(self, engine: llvm.ExecutionEngine, address: int, arrays: Sequence[np.ndarray], scratch: int) -> None:
+    def __init__(
+        self, engine: llvm.ExecutionEngine, address: int, arrays: Sequence[np.ndarray], scratch: np.ndarray
+    ) -> None:
         if not all(array.flags.c_contiguous for array in arrays):
             raise ValueError("kernels take contiguous arrays")
-        buffers = [*arrays, aligned(scratch)]
+        buffers = [*arrays, scratch]
         self._keep = engine, buffers
         self._pointers = [array.ctypes.data for array in buffers]
         types = [ctypes.c_void_p] * len(self._pointers) + [ctypes.c_int64] * 2
