@@ -11,11 +11,13 @@ what crosses the border of a run costs time as far as, with the run's weights, t
 chains are called many times, and threads that begin in the middle of an image compute some rows twice. A chain's
 windows and weights, which are read again and again, may take `_SHARE` of the cache.
 
-On one core with 2 MB of L2, chains take 0.93 of the time of MobileNetV1 with 90 % zeros, 0.85 of MobileNetV2's, 0.94 of
-ResNet-50's, and 0.98 of that of dense ResNet-50. With `_SHARE` 0.75 or 1, and bytes that count from the size of the
-cache on instead of from half of it, these are 0.94, 0.87, 0.95 and 1.00. Slower: windows half as large again, so that
-less is moved in them (0.92 instead of 0.91, the first nine layers of MobileNetV1 as one chain), and bands of rows in
-which each member computes all that the last one needs (0.99: windows are three times as large).
+On one core with 2 MB of L2, chains take 0.90 of the time of MobileNetV1 with 90 % zeros, 0.82 of MobileNetV2's, 0.975
+of ResNet-50's, and all of that of dense ResNet-50. Most layers of ResNet-50 that write over their residual (see
+plan_memory) are no members: chains of 8 at 56 × 56 and of 4 at 28 × 28 took 7 to 10 % longer, for what is moved in
+windows. With `_SHARE` 0.75 or 1, and bytes that count from the size of the cache on instead of from half of it, it
+was 1 to 2 % slower. Slower: windows half as large again, so that less is moved in them (0.92 instead of 0.91, the first
+nine layers of MobileNetV1 as one chain), and bands of rows in which each member computes all that the last one needs
+(0.99: windows are three times as large).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from sparsec.weights import WeightStore
 
 _SHARE = 0.5
 _CALL = 2e-7  # seconds of a call of a member: entering the kernel and preparing its scratch
+_MOVE = 3e-11  # seconds of a byte that is moved to the front of a window
 _MULTIPLICATION = 1.5e-11  # seconds, for the rows that are computed twice
 _CHUNKS = 4  # units of the last member for each thread, at least
 _PIECES = 2  # for each thread, most of which begin in the middle of an image
@@ -71,6 +74,7 @@ class _Layer:
     weights: int  # stored elements
     weight_bytes: int
     share: float = 1.0  # of the images, that a round of the op's loop takes
+    in_place: bool = False  # whether it can write over an operand (see plan_memory), if it is no member
 
     @classmethod
     def of(cls, op: Operation, target: Target, weights: WeightStore) -> _Layer:
@@ -78,7 +82,8 @@ class _Layer:
         if walk is None:
             return cls(op, None, 0, 0)
         share = op.attributes[IMAGES].value.data / walk.images if IMAGES in op.attributes else 1.0  # type: ignore[attr-defined]
-        return cls(op, walk, *stored_weights(op, weights), share)
+        over = any(_dies(value, op) for value in target.overwrites(op, weights))
+        return cls(op, walk, *stored_weights(op, weights), share, over)
 
     @property
     def result(self) -> SSAValue:
@@ -135,7 +140,16 @@ def _cut(layers: Sequence[_Layer], cache: Cache, threads: int) -> list[_Run]:
 def _single(layer: _Layer, cache: Cache) -> _Run:
     if layer.walk is None:
         return _Run((layer,), 0.0)
-    return _Run((layer,), _far({*layer.images, layer.result}, layer.weight_bytes, cache, layer.share))
+    values = {*layer.images, *([] if layer.in_place else [layer.result])}
+    return _Run((layer,), _far(values, layer.weight_bytes, cache, layer.share))
+
+
+def _dies(value: SSAValue, op: Operation) -> bool:
+    """Whether `op`, whose result is of the same type, is the last to read an intermediate value."""
+    readers = [use.operation for use in value.uses]
+    last = all(other is op or other.is_before_in_block(op) for other in readers)
+    views = any(isinstance(other, ReshapeOp) for other in (value.owner, *readers))
+    return value.type == op.results[0].type and isinstance(value.owner, Operation) and last and not views
 
 
 def _far(values: Iterable[SSAValue], others: int, cache: Cache, share: float) -> float:
@@ -172,9 +186,15 @@ def _chain(layers: Sequence[_Layer], cache: Cache, threads: int) -> _Run | None:
     if weights + windows > _SHARE * cache.nbytes or windows * threads > sum(nbytes(value) for value in inner):
         return None
     outer = {value for layer in layers for value in (*layer.images, layer.result)} - inner
-    calls = sum(1 for _ in chain.tasks(0, chain.units)) * members[-1].walk.images
-    seconds = _far(outer, weights + windows, cache, layers[0].share) + calls * _CALL + _twice(layers, chain, threads)
+    seconds = _far(outer, weights + windows, cache, layers[0].share) + _walked(chain) + _twice(layers, chain, threads)
     return _Run(tuple(layers), seconds, chain)
+
+
+def _walked(chain: Chain) -> float:
+    """Seconds for calls of members, and for what is moved in windows."""
+    tasks = list(chain.tasks(0, chain.units))
+    moved = sum((x.stop - x.start) * chain.members[x.member].panel_bytes for x in tasks if x.kind == "move")
+    return chain.members[-1].walk.images * (len(tasks) * _CALL + moved * _MOVE)
 
 
 def _twice(layers: Sequence[_Layer], chain: Chain, threads: int) -> float:

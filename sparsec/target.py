@@ -242,6 +242,10 @@ class Target(ABC):
         """Whether the kernels of `op`, whose layouts and formats are chosen, go through `images` images one by one."""
         return False
 
+    def overwrites(self, op: Operation, weights: WeightStore) -> Sequence[SSAValue]:
+        """The operands of `op`, whose layouts and formats are chosen, where its result may lie."""
+        return ()
+
     @abstractmethod
     def build(self, plan: Plan, kernels: Sequence[Any], weights: Path, output: Path, emit: str) -> None:
         """Generate code for `kernels`, glue for `plan`, and link them with the weights file into `output`."""

@@ -167,6 +167,13 @@ class NativeTarget(Target):
         family = family_of(op)
         return family is not None and all(call.kernel.splits_by(images) for call in family.lower(op, weights))
 
+    def overwrites(self, op: Operation, weights: WeightStore) -> Sequence[SSAValue]:
+        calls = self.lower(op, weights) if family_of(op) else ()
+        if len(calls) != 1:
+            return ()
+        arguments = [calls[0].arguments[index] for index in calls[0].kernel.overwrites]
+        return [x for x in arguments if isinstance(x, SSAValue)]
+
     def build(self, plan: Plan, kernels: Sequence[Kernel], weights: Path, output: Path, emit: str) -> None:
         if emit in TEXTS:
             output.write_text(TEXTS[emit](kernels, self.isas[0]))

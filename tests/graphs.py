@@ -73,6 +73,9 @@ class FakeTarget(Target):
     def takes_parts(self, op: Operation) -> bool:
         return isinstance(op, ConvOp | MapOp | ConcatOp | SliceOp)
 
+    def overwrites(self, op: Operation, weights) -> Sequence[SSAValue]:
+        return op.extras if isinstance(op, ConvOp) else ()
+
     def mask_tile(self, op: Operation) -> tuple[int, int]:
         return 2, 4
 

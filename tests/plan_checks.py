@@ -4,8 +4,8 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
-from sparsec.ir import ConcatOp, MapOp, ReshapeOp, SliceOp, WeightOp, type_of
-from sparsec.ir.ops import INSIDE, inputs_inside
+from sparsec.ir import ConcatOp, ConvOp, MapOp, ReshapeOp, SliceOp, WeightOp, type_of
+from sparsec.ir.ops import CHAIN, INSIDE, inputs_inside
 from sparsec.model import Model
 from sparsec.passes import MemoryPlan
 from sparsec.passes.plan_memory import ALIGNMENT, images_of, root
@@ -13,7 +13,10 @@ from sparsec.target import Buffer
 
 
 def check_plan(model: Model, plan: MemoryPlan) -> None:
-    """Every op must find its operands as they were written, and write beside them (a map may write over one)."""
+    """Every op must find its operands as they were written, and write beside them.
+
+    Maps may write over one, and convolutions over a residual.
+    """
     owner = {("arena", 0): np.full(plan.arena_bytes // ALIGNMENT, -1)}
     owner |= {("local", loop): np.full(nbytes // ALIGNMENT, -1) for loop, nbytes in plan.local_bytes.items()}
     outputs: dict[int, SSAValue] = {}
@@ -73,7 +76,8 @@ def write(result: SSAValue, op, plan: MemoryPlan, name: int, owner: dict, output
         if isinstance(op, SliceOp) and INSIDE in op.attributes:
             assert mine <= theirs
             return
-        over = isinstance(op, MapOp) and mine == theirs and operand.type == result.type
+        added = isinstance(op, ConvOp) and operand in op.extras and CHAIN not in op.attributes
+        over = (isinstance(op, MapOp) or added) and mine == theirs and operand.type == result.type
         assert over or not mine & theirs
     owner[memory_of(buffer)][list(mine)] = name
 

@@ -44,6 +44,13 @@ class Kernel(ABC):
         return 0
 
     @property
+    def overwrites(self) -> tuple[int, ...]:
+        """The arguments that may lie where the result does: each element is read before that of the result is written,
+        and for no other.
+        """
+        return ()
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols in the sizes, sorted. Where there are any, the last argument holds their values (`Sizes`)."""
         return tuple(sorted(_symbols_in(self)))

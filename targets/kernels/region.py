@@ -46,6 +46,24 @@ class Body:
         last = block.last_op
         return last is not None and block.first_op is last and list(last.operands) == [block.args[0]]
 
+    def adds(self, index: int) -> bool:
+        """Whether argument `index` is added to the first argument, and if others are added before it, only such.
+
+        So a sum that becomes the first argument can just as well begin with it.
+        """
+        block = self.region.block
+        total, wanted = block.args[0], block.args[index]
+        for op in block.ops:
+            others = [x for x in op.operands if x is not total]
+            if op.name != "arith.addf" or len(others) != 1 or total.get_user_of_unique_use() is not op:
+                return False
+            if others[0] is wanted:
+                return wanted.get_user_of_unique_use() is op
+            if others[0] not in block.args:
+                return False
+            total = op.results[0]
+        return False
+
     @property
     def is_long(self) -> bool:
         """Whether the region holds elementary functions, of 20 to 60 instructions each."""

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from conv_cases import KINDS, Shape, case, check_groupings, lowering
 from kernel_runner import every_isa, spread
-from op_runner import Case, check
+from op_runner import Case, check, memory
 from xdsl.dialects.builtin import f32
 
 from sparsec import formats
 from sparsec.ir import ConvOp
+from sparsec.ir.dims import fixed
 from sparsec.ir.scalar import region
 from sparsec.target import Candidate
 from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX512, Isa, host_isas
+from sparsec.targets.jit import Jit
 from sparsec.targets.kernels.conv.lowering import candidates
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape
@@ -57,6 +59,48 @@ def test_epilogues(isa, row):
         extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
         cases.append(case(shape, extras, body.clone()))
     check(lowering(row), cases, isa)
+
+
+def with_residual(shape: Shape) -> Case:
+    """A bias and a residual are added, and then limited."""
+    random = np.random.default_rng(4)
+    sizes = (shape.outputs, 1, 1), case(shape).expected()[0].shape
+    extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
+    return case(shape, extras, region([f32] * 3, lambda x, bias, residual: (x + bias + residual).max(0.0)))
+
+
+RESIDUALS = [
+    *(Shape(channels, 13, (7, 9), batch=2) for channels in (30, 300)),
+    Shape(150, 13, (3, 11), batch=2),
+    Shape(40, 13, (6, 6), (3, 3), pads=(1, 1, 1, 1)),
+    Shape(8, 12, (6, 6), (3, 3), groups=2, batch=2),
+]
+
+
+@every_isa
+@every_row
+def test_residuals(isa, row):
+    check(lowering(row), [with_residual(shape) for shape in RESIDUALS], isa)
+
+
+@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.name)
+@every_row
+def test_results_over_residuals(isa, row):
+    """The same to the bit where the result lies in the residual's memory, chunk by chunk."""
+    for shape in RESIDUALS:
+        made = with_residual(shape)
+        (one,) = lowering(row)(made.op, made.weights)
+        if not one.kernel.overwrites:
+            continue
+        (residual,) = one.kernel.overwrites
+        assert one.arguments[residual] is made.op.operands[3]
+        apart, together = ([array.copy() for array in memory(made, one)] for _ in range(2))
+        together[-1] = together[residual]
+        jit = Jit([one.kernel], isa)
+        jit(one.kernel, apart)
+        for chunk in reversed(range(fixed(one.kernel.chunks))):
+            jit(one.kernel, together, chunk, chunk + 1)
+        np.testing.assert_array_equal(together[-1], apart[-1])
 
 
 @spread("density", {"zeros": 0.0, "full": 1.0}, GENERAL)

@@ -36,7 +36,8 @@ class BlockedConv(ConvKernel):
 
     def emit(self, b: Builder) -> None:
         arguments = ["f32", self.weight_element, *(extra.element for extra in self.extras), "f32"]
-        with b.function(self.symbol, arguments) as ((source, weights, *extras, target), scratch, begin, end):
+        function = b.function(self.symbol, arguments, in_place=bool(self.overwrites))
+        with function as ((source, weights, *extras, target), scratch, begin, end):
             packed = scratch.view("f32")
             shifts = not self.shape.sized and Shifting.fits(self.shape, b.isa)
             packing = Shifting(b, self.shape) if shifts else Packing(b, self.shape)

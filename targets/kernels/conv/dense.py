@@ -33,6 +33,7 @@ class DenseConv(BlockedConv):
     """
 
     weight_element: ClassVar[str] = "f32"
+    begins: ClassVar[bool] = True
     outputs: ClassVar[int] = OUTPUTS  # rows of a block of packed weights
     copies: ClassVar[bool] = True  # whether it may copy crowded columns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,6 +40,7 @@ class ConvKernel(Kernel):
     splits: int
 
     weight_element: ClassVar[str]
+    begins: ClassVar[bool] = False  # whether all sums begin as `Output.begin` says
 
     @property
     def name(self) -> str:
@@ -77,6 +78,21 @@ class ConvKernel(Kernel):
             "far written byte": beyond * written,
             "epilogue function": self.epilogue.long_ops * written / LINE_BYTES,
         }
+
+    @property
+    def carried(self) -> int | None:
+        """The operand of the epilogue that sums begin with, as it lies as the result does and is only added to them.
+
+        Then it may lie in the same memory.
+        """
+        if not self.begins:
+            return None
+        fits = (i for i, x in enumerate(self.extras) if x.full and x.element == "f32" and self.epilogue.adds(i + 1))
+        return next(fits, None)
+
+    @property
+    def overwrites(self) -> tuple[int, ...]:
+        return () if self.carried is None else (2 + self.carried,)
 
     @property
     def blocks(self) -> int:
@@ -188,12 +204,23 @@ class Output:
         ]
 
     def begin(self, tile: Tile, rows: Sequence[Index], column: Index, block: Index) -> list[Value]:
-        """The sums before a block: zero, or what the blocks before it left. Row by row, `tile.vectors` each."""
+        """The sums before a block: zero, an operand, or what the blocks before it left; `tile.vectors` for each row."""
         b = self.b
         sums = [b.constant(0.0, "f32", b.isa.lanes)] * (len(rows) * tile.vectors)
-        if self.kernel.blocks > 1:
-            with b.if_(block != 0, carry=sums):
-                sums[:] = [x for row in rows for x in self._load(self._target, tile, row, column)]
+        load = lambda ref: [x for row in rows for x in self._load(ref, tile, row, column)]  # noqa: E731
+        return self._begun(sums, load, block)
+
+    def _begun(self, sums: list[Value], load: Callable[[Ref], list[Value]], block: Index) -> list[Value]:
+        """`load` reads all sums from where they or an operand lie."""
+        carried = self.kernel.carried
+        first = None if carried is None else self._extras[carried]
+        if self.kernel.blocks == 1:
+            return sums if first is None else load(first)
+        with self.b.if_(block != 0, carry=sums) as branch:
+            sums[:] = load(self._target)
+        if first is not None:
+            with branch.else_():
+                sums[:] = load(first)
         return sums
 
     def finish(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index, block: Index) -> None:
@@ -211,24 +238,23 @@ class Output:
     def begin_pixel(self, rows: Sequence[Index], column: Index, block: Index) -> list[Value]:
         """As `begin`, for one pixel: a vector with a lane for each of a few rows that follow one another."""
         sums = [self.b.constant(0.0, "f32", self.b.isa.lanes)]
-        if self.kernel.blocks > 1:
-            with self.b.if_(block != 0, carry=sums):
-                sums[:] = [self._pixel(self._target, rows, column)]
-        return sums
+        return self._begun(sums, lambda ref: [self._pixel(ref, rows, column)], block)
 
     def finish_pixel(self, sums: Value, rows: Sequence[Index], column: Index, block: Index) -> None:
         """As `finish`, for one pixel."""
         results = [sums]
         if not self.kernel.epilogue.is_identity:
             with self.b.if_(block == self.kernel.blocks - 1, carry=results):
-                extras = zip(self._extras, self.kernel.extras, strict=True)
-                values = [self._pixel_extra(ref, extra, rows, column) for ref, extra in extras]
+                values = [self._pixel_extra(i, rows, column) for i in range(len(self._extras))]
                 results[:] = self.kernel.epilogue.emit(self.b, [sums, *values])
         for lane, row in enumerate(rows):
             place = column + row * self.kernel.shape.target.stride
             self.b.store(self.b.extract(results[0], lane), self._target, place)
 
-    def _pixel_extra(self, ref: Ref, extra: Extra, rows: Sequence[Index], column: Index) -> Value:
+    def _pixel_extra(self, index: int, rows: Sequence[Index], column: Index) -> Value:
+        ref, extra = self._extras[index], self.kernel.extras[index]
+        if index == self.kernel.carried:
+            return self._nothing
         if extra.full:
             return self._pixel(ref, rows, column)
         if extra.channel:
@@ -278,11 +304,21 @@ class Output:
         results: list[Value] = []
         for index in range(len(rows)):
             extras = zip(self._extras, self.kernel.extras, strict=True)
-            columns = [self._extra(ref, extra, tile, rows, index, column) for ref, extra in extras]
+            columns = [
+                [self._nothing] * tile.vectors
+                if number == self.kernel.carried
+                else self._extra(ref, extra, tile, rows, index, column)
+                for number, (ref, extra) in enumerate(extras)
+            ]
             for vector in range(tile.vectors):
                 arguments = [sums[index * tile.vectors + vector], *(values[vector] for values in columns)]
                 results += self.kernel.epilogue.emit(self.b, arguments)
         return results
+
+    @property
+    def _nothing(self) -> Value:
+        """What the epilogue adds for an operand that is in the sums already: x + -0.0 is x, and no instruction."""
+        return self.b.constant(-0.0, "f32", self.b.isa.lanes)
 
     def _extra(
         self, ref: Ref, extra: Extra, tile: Tile, rows: Sequence[Index], index: int, column: Index

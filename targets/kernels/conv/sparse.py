@@ -54,6 +54,7 @@ class SparseConv(BlockedConv):
     height: int
     weight_element: ClassVar[str] = "i32"
     together: ClassVar[int] = 1  # non-zeros that are one step of the loop
+    begins: ClassVar[bool] = True
 
     @property
     def layout(self) -> str:
