@@ -78,6 +78,7 @@ def test_epilogues(isa, row):
 def test_chunks_in_any_grouping(isa, row):
     check_groupings(row, Shape(70, 700, (3, 5)), isa)
     check_groupings(row, Shape(200, 130, (8, 16)), isa)
+    check_groupings(row, Shape(70, 750, (3, 5)), isa)  # parts of one block of outputs and of two
     check_groupings(row, Shape(20, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), isa)
 
 

@@ -32,7 +32,7 @@ from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels import amx
-from sparsec.targets.kernels.conv.kernel import Output, divide
+from sparsec.targets.kernels.conv.kernel import Output, dealt, divide
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.split_sizes import DEPTH, OUTPUTS, PAIRS, RAW, STEP, SplitSizes, Unit
 from sparsec.targets.kernels.conv.split_tiles import OnTiles
@@ -57,8 +57,7 @@ class SplitConv(SplitSizes):
             if self.packed:
                 b.memset(packed, 0, 4 * self.packed)
             with amx.within(b, scratch), self._panels(b, begin, end) as (unit, low, high):
-                each = -(-self.tall // self.splits)
-                first, last = (_least(b, part * each, self.tall) for part in (low, high))
+                first, last = (dealt(part, self.tall, self.splits) for part in (low, high))
                 output = partial(self._output, b, extras, target)
                 work = Unit(unit * self.together, source, packed, copy, sums, near, weights, output, first, last)
                 if b.isa.tiles:
@@ -86,10 +85,6 @@ class SplitConv(SplitSizes):
             **{f"split {name}": count for name, count in {**packing, **traffic}.items()},
             **({"epilogue function": functions} if functions else {}),
         }
-
-
-def _least(b: Builder, x: Index, most: int) -> Index:
-    return min(x, most) if isinstance(x, int) else b.min(x, b.constant(most))
 
 
 def pack_split(weight: np.ndarray, total: int, steps: int, stored: bool) -> np.ndarray:
