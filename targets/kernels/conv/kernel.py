@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -266,15 +267,19 @@ class Output:
         spare = [self.b.constant(0.0, "f32")] * (self.b.isa.lanes - len(rows))
         return self.b.vector_of([*(self.b.load(ref, place) for place in places), *spare])
 
-    def ask_for(self, tile: Tile, row: Index, column: Index) -> None:
-        """Prefetches the results of an output that comes soon, and what the epilogue adds to them."""
+    def ask_for(self, tile: Tile, row: Index, column: Index, block: Index) -> None:
+        """Prefetches the results of an output that comes soon in the first block, in the last what is added to them."""
         extras = zip(self._extras, self.kernel.extras, strict=True)
         full = [ref for ref, extra in extras if extra.full]
         step = 1 if self.b.isa.x86 else max(1, LINE_BYTES // (4 * self.b.isa.lanes))  # short vectors share their lines
-        for offset, _ in list(self._places(tile, row, column))[::step]:
-            self.b.prefetch(self._target, offset, write=True)
-            for ref in full:
-                self.b.prefetch(ref, offset)
+        places = [offset for offset, _ in self._places(tile, row, column)][::step]
+        with self.b.if_(block == 0):
+            for offset in places:
+                self.b.prefetch(self._target, offset, write=True)
+        if full:
+            with self.b.if_(block == self.kernel.blocks - 1):
+                for ref, offset in product(full, places):
+                    self.b.prefetch(ref, offset)
 
     def _conclude(self, sums: Sequence[Value], tile: Tile, rows: Sequence[Index], column: Index) -> None:
         """Stores results. A long epilogue goes over the stored sums in a loop, vector by vector.

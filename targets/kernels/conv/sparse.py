@@ -90,7 +90,7 @@ class SparseConv(BlockedConv):
         sums = work.output.begin(tile, outputs, column, work.block)
         ask_ahead(b, row, self.height, count)
         if self._asks_results:
-            work.output.ask_for(tile, later_output(b, row, self.height, count), column)
+            work.output.ask_for(tile, later_output(b, row, self.height, count), column, work.block)
         if self._asks_operand:
             self._ask_operand(b, work, outputs[0])
         offsets = [v * b.isa.lanes for v in range(tile.vectors)]
