@@ -23,6 +23,7 @@ from sparsec.passes.fuse_attention import FuseAttention
 from sparsec.passes.fuse_epilogues import FuseEpilogues
 from sparsec.passes.fuse_maps import FuseMaps
 from sparsec.passes.fuse_norm import FuseNorm
+from sparsec.passes.interleave_images import InterleaveImages
 from sparsec.passes.legalize_spatial import LegalizeSpatial
 from sparsec.passes.loop_images import LoopImages
 from sparsec.passes.merge_equal import MergeEqual
@@ -50,6 +51,7 @@ PASSES: tuple[type[Pass], ...] = (
     MergeLinears,
     EliminateDeadChannels,
     SparseAttention,
+    InterleaveImages,
     AssignLayouts,
     ChooseFormats,
     StorePairs,
@@ -67,12 +69,14 @@ def pipeline(
     chains: bool = True,
     loops: bool = True,
     attention: str = "",
+    interleave: bool = True,
 ) -> list[Pass]:
     """The passes from an imported model to one whose kernels, layouts and memory are decided.
 
     `dims` fixes the symbols that the model still has; `formats` is as in `ChooseFormats`,
     `threads` as in `LoopImages` and `ChainLayers`, which `loops` and `chains` can leave out, so that each layer is a
-    step of its own. `attention` is a file of patterns, as in `SparseAttention`.
+    step of its own. `attention` is a file of patterns, as in `SparseAttention`; without `interleave` images of batches
+    lie apart.
     """
     clean: list[Pass] = [FoldConstants(), SimplifyMovement(), MergeEqual()]
     return [
@@ -91,6 +95,7 @@ def pipeline(
         EliminateDeadChannels(),
         *clean,
         SparseAttention(attention),
+        *([InterleaveImages()] if interleave else []),
         AssignLayouts(),
         ChooseFormats(formats),
         StorePairs(),

@@ -25,8 +25,10 @@ from sparsec.ir import (
     ConcatOp,
     Contraction,
     ConvOp,
+    DeinterleaveOp,
     FormatAttr,
     GatherOp,
+    InterleaveOp,
     LrnOp,
     MapOp,
     NormOp,
@@ -140,7 +142,7 @@ def _keeps_pixels(op: Operation) -> bool:
     match op:
         case AttentionOp() | ConvOp() | PoolOp() | ResizeOp() | PadOp() | LrnOp() | NormOp() | SoftmaxOp():
             return True
-        case SelectBlocksOp():
+        case SelectBlocksOp() | InterleaveOp() | DeinterleaveOp():
             return True
         case MapOp():
             return all(_fits(value, op) for value in op.inputs)

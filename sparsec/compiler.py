@@ -119,7 +119,7 @@ def compile_file(
 
     clock.step("passes")
     patterns = str(options.attention or "")
-    steps = pipeline({}, options.formats, options.threads, options.chains, options.loops, patterns)
+    steps = pipeline({}, options.formats, options.threads, options.chains, options.loops, patterns, options.interleave)
     passed = run_pipeline(model, steps, target)
     _warn_of_idle_times(target.measured, passed)
 

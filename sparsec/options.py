@@ -24,7 +24,7 @@ class Options:
     count as zeros (see `sparsec.thresholds`). `attention` is a file that says which keys queries look at
     (see `sparsec.attention_file`). `verify` is None, "random", or inputs by name.
     `chains` False leaves each layer a step of its own, so that a profile times it; `loops` False runs it for the whole
-    batch before the next one.
+    batch before the next one; `interleave` False keeps the images of a batch apart.
     """
 
     target: str = "host"
@@ -42,3 +42,4 @@ class Options:
     attention: Path | None = None
     chains: bool = True
     loops: bool = True
+    interleave: bool = True

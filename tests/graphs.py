@@ -175,9 +175,14 @@ def scale_shift(block: Block, args: Sequence[SSAValue]) -> SSAValue:
     return apply(block, arith.AddfOp(product(block, args), args[2]))
 
 
-def random_model(seed: int, length: int = 12, outputs: int = 2) -> tuple[Model, list[np.ndarray]]:
+SHAPES = ((1, 3, 8, 8), (2, 4, 7, 5))
+
+
+def random_model(
+    seed: int, length: int = 12, outputs: int = 2, shapes: Sequence[Sequence[int]] = SHAPES
+) -> tuple[Model, list[np.ndarray]]:
     """A model of about `length` ops that convolutional networks have, and inputs for it."""
-    graph = Graph(seed, [(1, 3, 8, 8), (2, 4, 7, 5)])
+    graph = Graph(seed, shapes)
     pool: list[SSAValue] = list(graph.block.args)
     for _ in range(length):
         source = pool[-1 - int(graph.random.exponential(1.5)) % len(pool)]

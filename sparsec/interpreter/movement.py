@@ -9,8 +9,10 @@ import numpy as np
 from sparsec.interpreter.windows import pad as pad_constant
 from sparsec.ir import (
     ConcatOp,
+    DeinterleaveOp,
     ExpandOp,
     GatherOp,
+    InterleaveOp,
     PadOp,
     RelayoutOp,
     ReshapeOp,
@@ -48,6 +50,18 @@ def concat(op: ConcatOp, *inputs: np.ndarray) -> np.ndarray:
 
 def expand(op: ExpandOp, x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x, type_of(op.result).static_shape)
+
+
+def interleave(op: InterleaveOp, x: np.ndarray) -> np.ndarray:
+    images, step = op.images.value.data, op.step.value.data
+    x = x[:, :, ::step, ::step]
+    grouped = x.reshape(-1, images, *x.shape[1:])
+    return grouped.transpose(0, 2, 3, 4, 1).reshape(type_of(op.result).static_shape)
+
+
+def deinterleave(op: DeinterleaveOp, x: np.ndarray) -> np.ndarray:
+    grouped = x.reshape(*x.shape[:3], -1, op.images.value.data)
+    return grouped.transpose(0, 4, 1, 2, 3).reshape(type_of(op.result).static_shape)
 
 
 def pad(op: PadOp, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsec.ir.dims import Dim, floordiv
+from sparsec.ir.dims import Dim, ceildiv, floordiv
 
 Shape = tuple[Dim, ...]
 
@@ -120,6 +120,26 @@ def concat(shapes: Sequence[Shape], axis: int) -> Shape:
     for shape in shapes:
         total = total + shape[axis]
     return *first[:axis], total, *first[axis + 1 :]
+
+
+def interleave(x: Shape, images: int, step: int) -> Shape:
+    """[N, C, H, W] → [N / images, C, H, W · images], of every `step`-th row and column."""
+    if len(x) != 4 or min(images, step) < 1:
+        raise ValueError(f"{images} images of {format_shape(x)} cannot be interleaved in steps of {step}")
+    return _quotient(x[0], images), x[1], ceildiv(x[2], step), ceildiv(x[3], step) * images
+
+
+def deinterleave(x: Shape, images: int) -> Shape:
+    """[n, C, H, W · images] → [n · images, C, H, W]."""
+    if len(x) != 4 or images < 1:
+        raise ValueError(f"{format_shape(x)} does not hold {images} images that are interleaved")
+    return x[0] * images, *x[1:3], _quotient(x[3], images)
+
+
+def _quotient(size: Dim, parts: int) -> Dim:
+    if floordiv(size, parts) * parts != size:
+        raise ValueError(f"{size} does not divide into {parts}")
+    return floordiv(size, parts)
 
 
 def scatter(x: Shape, indices: Shape, updates: Shape, kind: str, axis: int) -> None:

@@ -7,8 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sparsec.errors import SparsecError
 from sparsec.ir import (
     ConcatOp,
+    DeinterleaveOp,
     ExpandOp,
     GatherOp,
+    InterleaveOp,
     PadOp,
     Panel,
     PanelAttr,
@@ -28,6 +30,15 @@ def test_reshape_transpose_expand_concat_relayout(meaning, random):
     assert_array_equal(meaning(lambda a, b: ConcatOp([a, b], 2), x, x)[0], np.concatenate([x, x], 2))
     image = random(1, 2, 3, 4)
     assert_array_equal(meaning(lambda a: RelayoutOp(a, PanelAttr(Panel(2, 16))), image)[0], image)
+
+
+def test_interleaved_images(meaning, random):
+    x = random(6, 2, 4, 5)
+    (joined,) = meaning(lambda a: InterleaveOp(a, 3), x)
+    assert_array_equal(joined.reshape(2, 2, 4, 5, 3)[1, :, :, :, 2], x[5])
+    assert_array_equal(meaning(lambda a: DeinterleaveOp(a, 3), joined)[0], x)
+    (strided,) = meaning(lambda a: InterleaveOp(a, 3, 2), x)
+    assert_array_equal(strided, meaning(lambda a: InterleaveOp(a, 3), x[:, :, ::2, ::2])[0])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from sparsec.ir import (
     ConvOp,
     ConvTransposeOp,
     CumsumOp,
+    DeinterleaveOp,
     ExpandOp,
     GatherOp,
+    InterleaveOp,
     LrnOp,
     MapOp,
     MatmulOp,
@@ -103,6 +105,8 @@ GOOD = {
     "norm": (lambda: NormOp(values((2, N))[0], [1], 1e-5), ["(2, n)"]),
     "lrn": (lambda: LrnOp(values((2, N))[0], 5, 1.0, 1.0, 1.0), ["(2, n)"]),
     "cumsum": (lambda: CumsumOp(values((2, N))[0], 1), ["(2, n)"]),
+    "interleave": (lambda: InterleaveOp(values((12, N, 5, 6))[0], 4, 2), ["(3, n, 3, 12)"]),
+    "deinterleave": (lambda: DeinterleaveOp(values((3, N, 5, 12))[0], 4), ["(12, n, 5, 3)"]),
     "relayout": (lambda: RelayoutOp(values((2, N))[0], None), ["(2, n)"]),
     "pool": (lambda: pool((1, 3, 5, N * 2), overhang=[1, 0]), ["(1, 3, 3, n)"]),
     "topk": (lambda: TopkOp(values((2, N))[0], 3, 1), ["(2, 3)", "(2, 3)"]),
@@ -137,6 +141,9 @@ def test_all_ops_are_here():
 TOKENS = (1, 32, 6, 1)
 
 BAD = {
+    "interleaved": (lambda: InterleaveOp(values((12, 3, 5, 6))[0], 5), "12 does not divide into 5"),
+    "rows of images": (lambda: InterleaveOp(values((12, 3, 5))[0], 4), "4 images of 12x3x5 cannot be interleaved"),
+    "apart": (lambda: DeinterleaveOp(values((1, 3, 5, 12))[0], 5), "12 does not divide into 5"),
     "token form": (lambda: attention((32, 6, 1, 1), TOKENS, TOKENS), "query is .* not f32 in token form"),
     "heads": (lambda: attention(TOKENS, TOKENS, TOKENS, heads=5), "32 channels of query do not divide into 5 heads"),
     "kv_heads": (lambda: attention(TOKENS, TOKENS, TOKENS, kv_heads=3), "4 heads do not divide into 3 groups"),

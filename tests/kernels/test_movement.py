@@ -8,7 +8,20 @@ from kernel_runner import every_isa
 from layouts import check_pieces, in_panels, panel, sample
 from op_runner import Case, check
 
-from sparsec.ir import ConcatOp, ExpandOp, PadOp, Panel, PanelAttr, RelayoutOp, ReshapeOp, SliceOp, TransposeOp, type_of
+from sparsec.ir import (
+    ConcatOp,
+    DeinterleaveOp,
+    ExpandOp,
+    InterleaveOp,
+    PadOp,
+    Panel,
+    PanelAttr,
+    RelayoutOp,
+    ReshapeOp,
+    SliceOp,
+    TransposeOp,
+    type_of,
+)
 from sparsec.targets.kernels import movement
 
 DTYPES = ("float32", "float64", "int8", "float16", "bool", "int64")
@@ -107,7 +120,40 @@ LARGE = [
     Case(lambda x: SliceOp(x, (70000,), (-1,), (70001,)), [array((70001,))]),
     Case(lambda x: PadOp(x, (0, 0, 1, 1), (0, 0, 1, 1)), [array((1, 16, 112, 112))]),
 ]
-GROUPS = {"relayout": RELAYOUTS, "transpose": TRANSPOSES, "panels": PANELS, "large": LARGE}
+INTERLEAVED = [
+    lay(Case(lambda x, images=images, step=step: InterleaveOp(x, images, step), [array(shape)]))
+    for shape, images, step in (
+        ((16, 5, 7, 7), 16, 1),
+        ((16, 3, 7, 7), 8, 1),
+        ((6, 3, 14, 14), 3, 2),
+        ((17, 2, 7, 7), 17, 2),
+        ((32, 2, 30, 20), 16, 1),
+        ((4, 3, 30, 21), 4, 2),
+        ((4, 9, 1, 1), 2, 1),
+        ((2, 3, 3, 2), 2, 1),
+    )
+    for lay in (in_panels, lambda case: case)
+]
+DEINTERLEAVED = [
+    lay(Case(lambda x, images=images: DeinterleaveOp(x, images), [array(shape)]))
+    for shape, images in (
+        ((1, 5, 7, 112), 16),
+        ((2, 3, 7, 56), 8),
+        ((2, 3, 14, 42), 3),
+        ((1, 3, 30, 320), 16),
+        ((1, 70, 1, 16), 16),
+        ((2, 3, 3, 4), 2),
+    )
+    for lay in (in_panels, lambda case: case)
+]
+GROUPS = {
+    "interleaved": INTERLEAVED,
+    "deinterleaved": DEINTERLEAVED,
+    "relayout": RELAYOUTS,
+    "transpose": TRANSPOSES,
+    "panels": PANELS,
+    "large": LARGE,
+}
 GROUPS |= {dtype: others(dtype) for dtype in DTYPES}
 
 

@@ -25,7 +25,17 @@ from sparsec.ir.ops.base import (
 )
 from sparsec.ir.ops.contraction import Contraction, ConvOp, ConvTransposeOp, MatmulOp
 from sparsec.ir.ops.indexing import GatherOp, ScatterOp
-from sparsec.ir.ops.movement import ConcatOp, ExpandOp, PadOp, ReshapeOp, SliceOp, TransposeOp, inputs_inside
+from sparsec.ir.ops.movement import (
+    ConcatOp,
+    DeinterleaveOp,
+    ExpandOp,
+    InterleaveOp,
+    PadOp,
+    ReshapeOp,
+    SliceOp,
+    TransposeOp,
+    inputs_inside,
+)
 from sparsec.ir.ops.pointwise import MapOp
 from sparsec.ir.ops.reduction import CumsumOp, LrnOp, NormOp, ReduceOp, SoftmaxOp, TopkOp
 from sparsec.ir.ops.selection import SelectBlocksOp
@@ -46,8 +56,10 @@ __all__ = [
     "ConvOp",
     "ConvTransposeOp",
     "CumsumOp",
+    "DeinterleaveOp",
     "ExpandOp",
     "GatherOp",
+    "InterleaveOp",
     "LrnOp",
     "MapOp",
     "MatmulOp",

@@ -139,6 +139,52 @@ def inputs_inside(op: ConcatOp) -> tuple[int, ...]:
 
 
 @irdl_op_definition
+class InterleaveOp(SpOp):
+    """Pixels of `images` images that follow one another lie side by side; of these every `step`-th row and column.
+
+    Element (n, c, h, w · images + i) of the result [N / images, C, H, W · images] is (n · images + i, c, h · step,
+    w · step) of the input.
+    """
+
+    name = "sp.interleave"
+    input = operand_def(TensorType)
+    images = prop_def(IntegerAttr)
+    step = prop_def(IntegerAttr)
+    result = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, input: SSAValue, images: int, step: int = 1):
+        properties = {"images": integer(images), "step": integer(step)}
+        x = type_of(input)
+        result = TensorType(shapes.interleave(x.shape, images, step), x.element)
+        super().__init__(operands=[input], properties=properties, result_types=[result])
+
+    def infer(self) -> list[TensorType]:
+        x = type_of(self.input)
+        return [TensorType(shapes.interleave(x.shape, self.images.value.data, self.step.value.data), x.element)]
+
+
+@irdl_op_definition
+class DeinterleaveOp(SpOp):
+    """The inverse of an interleave of all rows and columns."""
+
+    name = "sp.deinterleave"
+    input = operand_def(TensorType)
+    images = prop_def(IntegerAttr)
+    result = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, input: SSAValue, images: int):
+        x = type_of(input)
+        result = TensorType(shapes.deinterleave(x.shape, images), x.element)
+        super().__init__(operands=[input], properties={"images": integer(images)}, result_types=[result])
+
+    def infer(self) -> list[TensorType]:
+        x = type_of(self.input)
+        return [TensorType(shapes.deinterleave(x.shape, self.images.value.data), x.element)]
+
+
+@irdl_op_definition
 class PadOp(SpOp):
     """`low` and `high` more elements per axis. mode: constant (`value`), edge, reflect, wrap. Negative sizes crop."""
 

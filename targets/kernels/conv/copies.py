@@ -7,6 +7,7 @@ im2col takes 63, so that L1 holds more than twice as many rows of B.
 
     copies:   channel, column of the window, class of rows, image row, pixels of a slot
 
+Where the columns of a window are whole lines apart (images that are interleaved by 16), they share one copy.
 Rows of one class lie a vertical stride apart. Slots of 8 floats are two to a line, and where a tap begins in the middle
 of one, there is a class of its own that begins there, so that all vectors are aligned.
 """
@@ -20,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.kernels.conv.pack import Packing
+from sparsec.targets.kernels.conv.pack import Packing, widest
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape
 
 
@@ -41,9 +42,22 @@ class Copies:
     rows: int
 
     @property
+    def shared(self) -> bool:
+        """Whether the columns of the window read one copy, for they begin whole lines apart in it."""
+        window = self.shape.window
+        return window.strides[1] == 1 and window.dilations[1] % LINE == 0
+
+    @property
+    def copied(self) -> int:
+        """Copies of an image row: one for each column of the window, unless they share one."""
+        return 1 if self.shared else self.shape.window.kernel[1]
+
+    @property
     def pitch(self) -> int:
         """Floats of a slot."""
         width = self.shape.target.width
+        if self.shared:
+            width += (self.shape.window.kernel[1] - 1) * self.shape.window.dilations[1]
         return LINE // 2 if width <= LINE // 2 else -(-width // LINE) * LINE
 
     @property
@@ -91,17 +105,19 @@ class Copies:
     @property
     def channel(self) -> int:
         """Floats of one channel."""
-        return self.shape.window.kernel[1] * self.plane
+        return self.copied * self.plane
 
     def places(self, channels: int) -> np.ndarray:
         """The byte where each row of B begins: channel, window row, window column."""
         rows = [self.classes[key].place + move - key[1] for key, move in self._moves()]
-        taps = np.add.outer(np.array(rows) * self.pitch, np.arange(self.shape.window.kernel[1]) * self.plane)
+        window = self.shape.window
+        apart = window.dilations[1] if self.shared else self.plane
+        taps = np.add.outer(np.array(rows) * self.pitch, np.arange(window.kernel[1]) * apart)
         return 4 * np.add.outer(np.arange(channels) * self.channel, taps).ravel()
 
     def vectors(self, lanes: int) -> int:
         """Vectors of one channel that are written."""
-        return self.slots * self.shape.window.kernel[1] * -(-self.pitch // lanes)
+        return self.slots * self.copied * -(-self.pitch // lanes)
 
 
 @dataclass(frozen=True)
@@ -136,22 +152,35 @@ class Copying:
         with self.b.loop(0, channels) as channel:
             target = slot + channel * self.copies.channel
             origin = None if source is None else source + channel * self.copies.shape.source.stride
-            for tap in range(self.copies.shape.window.kernel[1]):
+            for tap in range(self.copies.copied):
                 self._slot(origin, target + tap * self.copies.plane, tap)
 
     def _slot(self, source: Ref | None, target: Ref, tap: int) -> None:
         b, window, shape = self.b, self.copies.shape.window, self.copies.shape
         if not self.masked:
-            Packing(b, shape).segment(source, target, tap)
+            if self.copies.shared:
+                self._whole(source, target + window.pads[1])
+            else:
+                Packing(b, shape).segment(source, target, tap)
             return
         lanes = min(b.isa.lanes, self.copies.pitch)
         for at in range(0, self.copies.pitch, lanes):
             columns = [column * window.strides[1] + window.column(tap) for column in range(at, at + lanes)]
-            inside = [at + i < shape.target.width and 0 <= x < shape.source.width for i, x in enumerate(columns)]
+            last = self.copies.pitch if self.copies.shared else shape.target.width
+            inside = [at + i < last and 0 <= x < shape.source.width for i, x in enumerate(columns)]
             value = b.constant(0.0, "f32", lanes)
             if source is not None and any(inside):
                 value = self._strided(source, columns[0], inside)
             b.vstore(value, target, at, align=4 * lanes)
+
+    def _whole(self, source: Ref | None, target: Ref) -> None:
+        """A whole image row, in vectors of which the last overlaps; zeros where there is no source."""
+        b, width = self.b, self.copies.shape.source.width
+        lanes = widest(b.isa.lanes, width)
+        for start in range(0, width, lanes):
+            at = min(start, width - lanes)
+            value = b.constant(0.0, "f32", lanes) if source is None else b.vload(source, at, lanes=lanes)
+            b.vstore(value, target, at)
 
     @property
     def masked(self) -> bool:

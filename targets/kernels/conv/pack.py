@@ -29,7 +29,7 @@ class Packing:
         height, width = shape.window.kernel
         rows = shape.panels * shape.source.channels * shape.target.rows * height
         spans = [_columns(shape, tap) for tap in range(width)]
-        vectors = sum(-(-(high - low) // _lanes(isa.lanes, high - low)) for low, high in spans)
+        vectors = sum(-(-(high - low) // widest(isa.lanes, high - low)) for low, high in spans)
         return {"copied row": rows, "copy": rows * vectors * shape.window.strides[1]}
 
     def emit(self, source: Ref, packed: Ref, panel: Index, channels: Index) -> None:
@@ -85,7 +85,7 @@ class Packing:
         b, window = self.b, self.shape.window
         step, offset = window.strides[1], window.column(tap)
         low, high = _columns(self.shape, tap)
-        width = _lanes(b.isa.lanes, high - low)
+        width = widest(b.isa.lanes, high - low)
         for start in range(low, high, width):
             at = min(start, high - width)
             if source is None:
@@ -114,7 +114,7 @@ def _columns(shape: ConvShape, tap: int) -> tuple[int, int]:
     return low, max(low, min(shape.target.width, (shape.source.width - 1 - offset) // step + 1))
 
 
-def _lanes(most: int, columns: int) -> int:
+def widest(most: int, columns: int) -> int:
     """The widest vector that fits in `columns`."""
     while most > max(columns, 1):
         most //= 2

@@ -258,7 +258,7 @@ class TapsRow(Row):
 
     def fits(self, shape: ConvShape) -> bool:
         """Whether taps share rows at all."""
-        return shape.window.kernel[0] > 1 and self.rows(shape) > 1
+        return shape.window.kernel[0] > 1 and (self.rows(shape) > 1 or Copies(shape, 1).shared)
 
     def suits(self, isa: Isa) -> bool:
         return self.height > 1 or not isa.lane_operands

@@ -73,6 +73,17 @@ class Box:
         source_start += sum((axis.size - 1) * axis.source for axis in merged if not axis.forwards)
         return cls(tuple(merged), source_start, target_start, argument, value)
 
+    @classmethod
+    def in_order(cls, axes: Sequence[Axis], source_start: Dim = 0, target_start: Dim = 0) -> Box:
+        """A box of loops in the order given, in as few as can be."""
+        merged: list[Axis] = []
+        for axis in axes:
+            if merged and merged[-1].follows(axis):
+                axis = Axis(merged.pop().size * axis.size, axis.source, axis.target)
+            if axis.size != 1:
+                merged.append(axis)
+        return cls(tuple(merged), source_start, target_start)
+
     @property
     def count(self) -> Dim:
         """Elements of the box."""

@@ -70,6 +70,10 @@ def _pattern(box: Box, size: int) -> str:
         if inner.source == 0 and around and around.source == 1 and around.target == inner.size and short:
             return "repeats"
         return {-1: "back", 0: "fill", 1: "rows"}[inner.source]  # pyright: ignore[reportArgumentType]
-    if len(box.axes) > 1 and box.axes[-2].source == 1 and min(map(guess, (inner.size, box.axes[-2].size))) >= group > 1:
+    if (
+        len(box.axes) > 1
+        and box.axes[-2].source in (1, 2)
+        and min(map(guess, (inner.size, box.axes[-2].size))) >= group > 1
+    ):
         return "tiles"
     return "steps"

@@ -1,4 +1,4 @@
-"""Ops that only move elements: relayout, transpose, slice, concat, pad, expand and reshape, each as boxes to copy."""
+"""Ops that only move elements: relayout, transpose, slice, concat, pad, expand, … each as boxes to copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from xdsl.ir import Operation, SSAValue
 
 from sparsec.ir import (
     ConcatOp,
+    DeinterleaveOp,
     ExpandOp,
+    InterleaveOp,
     PadOp,
     RelayoutOp,
     ReshapeOp,
@@ -25,11 +27,22 @@ from sparsec.ir.ops import INSIDE, inputs_inside, values
 from sparsec.targets.kernels.call import Call
 from sparsec.targets.kernels.movement.boxes import Box
 from sparsec.targets.kernels.movement.copy import Copy
+from sparsec.targets.kernels.movement.interleaving import deinterleaved, interleaved
 from sparsec.targets.kernels.planes import Planes
 from sparsec.targets.kernels.space import Strides, broadcast_strides, row_major
 from sparsec.weights import WeightStore
 
-MOVEMENTS = (ConcatOp, ExpandOp, PadOp, RelayoutOp, ReshapeOp, SliceOp, TransposeOp)
+MOVEMENTS = (
+    ConcatOp,
+    DeinterleaveOp,
+    ExpandOp,
+    InterleaveOp,
+    PadOp,
+    RelayoutOp,
+    ReshapeOp,
+    SliceOp,
+    TransposeOp,
+)
 _SPATIAL = (2, 3)
 
 
@@ -41,7 +54,7 @@ def accepts(op: Operation) -> bool:
 def takes_panels(op: Operation) -> bool:
     """Panels are kept by concatenations, slices and pads of images or channels that leave the pixels alone."""
     match op:
-        case RelayoutOp():
+        case RelayoutOp() | InterleaveOp() | DeinterleaveOp():
             return True
         case ConcatOp():
             return type_of(op.result).rank == 4 and op.axis.value.data not in _SPATIAL
@@ -55,7 +68,7 @@ def takes_panels(op: Operation) -> bool:
 
 def takes_parts(op: Operation) -> bool:
     """Whether values that lie inside others may be moved, and be the result."""
-    return isinstance(op, RelayoutOp | ConcatOp | SliceOp)
+    return isinstance(op, RelayoutOp | ConcatOp | SliceOp | InterleaveOp | DeinterleaveOp)
 
 
 def lower(op: Operation, weights: WeightStore) -> list[Call]:
@@ -219,7 +232,9 @@ def _physical_axes(type_: TensorType, logical: Sequence[int], rest: int) -> tupl
 
 _BOXES: dict[type[Operation], Callable[..., list[Box]]] = {
     ConcatOp: _concat,
+    DeinterleaveOp: deinterleaved,
     ExpandOp: _expand,
+    InterleaveOp: interleaved,
     PadOp: _pad,
     RelayoutOp: _relayout,
     ReshapeOp: _reshape,

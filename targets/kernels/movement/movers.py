@@ -156,7 +156,8 @@ def repeats(m: Mover, ranges: Sequence[Range]) -> None:
 
 
 def tiles(m: Mover, ranges: Sequence[Range]) -> None:
-    """The innermost loop walks across lines of the source: tiles of lines are transposed in registers.
+    """The innermost loop walks across lines of the source: tiles of lines, or of every other element of these, are
+    transposed in registers.
 
     Tiles that share a cache line of the target are written together: else AVX2 took twice as long on 512 × 512.
     """
@@ -187,10 +188,10 @@ def _tiles(m: Mover, ranges: Sequence[Range], group: int, width: int) -> None:
         _tiled(b, along.size, ranges[-1], width) as i,
         _tiled(b, across.size, ranges[-2], group) as j,
     ):
-        place = m.place(along, i, width - 1) + source + j
+        place = m.place(along, i, width - 1) + source + j * across.source
         for part in range(0, width, lanes):
             offsets = [place + line * step for line in order[part : part + lanes]]
-            lines = [b.vload(m.source, offset, lanes=group) for offset in offsets]
+            lines = [b.vload_strided(m.source, offset, fixed(across.source), lanes=group) for offset in offsets]
             columns = _transposed(b, [joined(b, lines[k::group]) for k in range(group)])
             for k, column in enumerate(columns):
                 b.vstore(column, m.target, (j + k) * across.target + target + i + part)

@@ -1,0 +1,97 @@
+"""Interleaved images of batches: whole models, with regions of all sizes, against images that lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zoo
+from graphs import random_model
+from plan_runner import compile_plan, run_plan, run_plans
+
+from sparsec.compiler import Options, compile_file
+from sparsec.interpreter import run
+from sparsec.model import Model
+from sparsec.program import load
+from sparsec.targets.isa import host_isas
+from sparsec.targets.registry import parse_target
+from sparsec.verify import random_inputs
+
+BATCHES = (2, 3, 16, 8, 17, 6, 32)
+SMALL = {"size": 64, "width": 0.25, "classes": 20}
+
+
+@pytest.fixture
+def always() -> Iterator[None]:
+    """Regions are interleaved wherever that is possible."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsec.passes.interleave_images._Prediction.gains", lambda self: True)
+        yield
+
+
+def compiled(path: Path, output: Path, interleave: bool, **options) -> tuple[Path, int]:
+    """An artifact, and how many values it interleaves."""
+    manifest = compile_file(path, output, Options(target="x86", interleave=interleave, **options)).manifest
+    return output, sum(layer["kernel"].startswith("interleave") for layer in manifest["layers"])
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "threads"),
+    [("resnet50", 16, 2), ("mobilenet_v2", 17, 1), ("efficientnet_b0", 2, 1)],
+)
+def test_models(name: str, images: int, threads: int, tmp_path: Path, always) -> None:
+    path = zoo.save(tmp_path, name, sparsity=0.9, batch=images, **SMALL)
+    joined, count = compiled(path, tmp_path / "joined.so", True, threads=threads)
+    apart, none = compiled(path, tmp_path / "apart.so", False)
+    assert count > 0
+    assert none == 0
+    program = load(joined, threads=threads)
+    inputs = random_inputs(program.inputs)
+    for key, expected in load(apart).run(**inputs).items():
+        np.testing.assert_allclose(program.run(**inputs)[key], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_last_stage_of_resnet(tmp_path: Path) -> None:
+    """7 × 7 pixels are interleaved by prediction, and of larger images those that their first layers read."""
+    for images, wanted in ((16, 2), (3, 2), (1, 0)):
+        path = zoo.save(tmp_path, "resnet50", sparsity=0.9, batch=images)
+        manifest = compile_file(path, tmp_path / "x.so", Options(target="x86")).manifest
+        kernels = [layer["kernel"] for layer in manifest["layers"]]
+        assert sum(kernel.startswith("interleave") for kernel in kernels) == wanted
+        convs = [layer["shapes"] for layer in manifest["layers"] if "shapes" in layer]
+        assert sum(shapes.endswith(f"x7x{7 * images}") for shapes in convs) == (8 if images > 1 else 9)
+
+
+def random_batches(seed: int) -> tuple[Model, list[np.ndarray]]:
+    """A random network on two batches."""
+    first, second = (BATCHES[(seed + i) % len(BATCHES)] for i in range(2))
+    return random_model(seed, 25, shapes=[(first, 3, 8, 8), (second, 4, 7, 5)])
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.skipif(not host_isas(), reason="no x86 to run on")
+def test_random_networks(seed: int, always) -> None:
+    model, inputs = random_batches(seed)
+    expected = run(model, inputs)
+    plan = compile_plan(model)
+    for isa in host_isas():
+        check(run_plan(plan, isa, inputs), expected, f"seed {seed} on {isa.name}")
+
+
+@pytest.mark.parametrize("name", ["arm", "wasm"])
+def test_other_targets(name: str, always) -> None:
+    target = parse_target(name)
+    models = [random_batches(seed) for seed in range(100, 106)]
+    expected = [run(model, inputs) for model, inputs in models]
+    plans = [(compile_plan(model, target), inputs) for model, inputs in models]
+    for isa in target.isas:
+        for index, found in enumerate(run_plans(plans, isa)):
+            check(found, expected[index], f"model {index} on {isa.name}")
+
+
+def check(found: list[np.ndarray], expected: list[np.ndarray], what: str) -> None:
+    for actual, wanted in zip(found, expected, strict=True):
+        scale = np.abs(wanted).max(initial=1.0)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=3e-5 * scale, err_msg=what)
