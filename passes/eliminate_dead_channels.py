@@ -26,19 +26,25 @@ from sparsec.passes.channels import Constants, Group, channel_axis, find_groups,
 from sparsec.passes.contractions import add_first, bias_operand, grouped, ungrouped, weight_of
 from sparsec.target import Target
 
+_KEPT = 0.06  # dead channels that may be kept for each other one, to make their number a multiple
+
 
 @dataclass(frozen=True)
 class EliminateDeadChannels(Pass):
     def apply(self, model: Model, target: Target | None) -> None:
-        while _eliminate(model):
+        while _eliminate(model, target.channels if target else 1):
             pass
 
 
-def _eliminate(model: Model) -> bool:
+def _eliminate(model: Model, multiple: int) -> bool:
     """One round over all groups; the next may find more, as removed rows leave columns that nobody reads."""
     groups = find_groups(model)
     constants = Constants(model, groups)
-    removable = [(group, _removable(group, constants, model)) for group in groups if not group.pinned and group.readers]
+    removable = [
+        (group, _in_multiples(_removable(group, constants, model), multiple))
+        for group in groups
+        if not group.pinned and group.readers
+    ]
     for group, dead in removable:
         if dead.any():
             _remove(group, dead, constants, model)
@@ -56,6 +62,17 @@ def _removable(group: Group, constants: Constants, model: Model) -> np.ndarray:
         dead &= unread | (known & (exact | (numbers == 0)))
     if dead.all():
         dead[0] = False
+    return dead
+
+
+def _in_multiples(dead: np.ndarray, multiple: int) -> np.ndarray:
+    """Those of `dead` channels without which a multiple is left; of less, down to 2, where that would keep many."""
+    places = np.flatnonzero(dead)
+    alive = len(dead) - len(places)
+    while -alive % multiple > alive * _KEPT and multiple > 2:
+        multiple //= 2
+    spared = min(-alive % multiple, len(places))
+    dead[places[len(places) - spared :]] = False
     return dead
 
 

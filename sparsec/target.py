@@ -209,6 +209,11 @@ class Target(ABC):
     def takes_panels(self, op: Operation) -> bool:
         """Whether the kernels of `op` read and write 4-D activations in panels (all operands and results agree)."""
 
+    @property
+    def channels(self) -> int:
+        """Kernels compute channels in multiples of this number, so that fewer are not worth removing."""
+        return 1
+
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
         """Whether the chosen kernel of `op` runs with these of its images in pairs of channels of bf16."""
         return False

@@ -87,6 +87,11 @@ class NativeTarget(Target):
             family = family_of(op)
             return family is not None and family.takes_panels(op)
 
+    @property
+    def channels(self) -> int:
+        """Kernels of bf16 take channels in pairs, AMX's tiles 32: with 63 a whole MobileNet began in f32."""
+        return 32 if self.precision == "bf16" else 1
+
     def takes_pairs(self, op: Operation, values: Collection[SSAValue]) -> bool:
         with self._chosen_at(op):
             return self.precision == "bf16" and takes_pairs(op, values)

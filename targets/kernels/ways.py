@@ -19,6 +19,7 @@ class Way:
     """The kernel of `row`, whose `events` say what it does by `weight` ([M, K], or as a convolution has it).
 
     `kind` and `sizes` place it in the space that tuning searches; `standard` ways need no measurement to be candidates.
+    `expected` is the kernel whose events predict its time, where that is not `kernel` itself.
     """
 
     row: str
@@ -28,6 +29,7 @@ class Way:
     kind: str
     sizes: Mapping[str, int] = field(default_factory=dict)
     standard: bool = True
+    expected: Any = None
 
     @cached_property
     def key(self) -> Key:
@@ -36,7 +38,7 @@ class Way:
 
     def candidate(self, target: Any) -> Candidate:
         """With its predicted time on the target's best instruction set, and what most of it is."""
-        events = self.kernel.events(target.isas[0], target.cost.caches, self.weight)
+        events = (self.expected or self.kernel).events(target.isas[0], target.cost.caches, self.weight)
         parts = {name: target.cost.seconds({name: count}) for name, count in events.items()}
         seconds = sum(parts.values())
         most = max(parts, key=lambda name: parts[name])

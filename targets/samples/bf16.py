@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsec.targets.kernels.conv.table import BF16_ROWS, STRIP_ROWS
+from sparsec.targets.kernels.conv.table import BF16_ROWS, PIXEL_ROWS, STRIP_ROWS
 from sparsec.targets.kernels.linear.kernel import LinearKernel
 from sparsec.targets.kernels.linear.table import bf16_kernels
 from sparsec.targets.samples.conv import ConvSample
@@ -12,6 +12,7 @@ from sparsec.targets.samples.linear import LinearSample
 
 DENSE, SPARSE = BF16_ROWS.values()
 (EXPANDED,) = STRIP_ROWS.values()
+(EXPANDED_PIXELS,) = PIXEL_ROWS.values()
 CONV_BF16 = (
     *(ConvSample(DENSE, 1.0, *sizes) for sizes in ((128, 96, 28, 4), (256, 128, 7, 7), (32, 64, 28, 4))),
     ConvSample(DENSE, 1.0, 512, 64, 14, 14),
@@ -44,6 +45,11 @@ CONV_BF16 = (
     ConvSample(EXPANDED, 0.3, 1024, 256, 4, 4),
     ConvSample(EXPANDED, 0.1, 128, 256, 28, 4),
     ConvSample(EXPANDED, 0.2, 32, 512, 28, 4),
+    ConvSample(EXPANDED_PIXELS, 0.5, 256, 256, 14, 14, 3),
+    ConvSample(EXPANDED_PIXELS, 0.1, 256, 256, 14, 14, 3),
+    ConvSample(EXPANDED_PIXELS, 0.1, 512, 512, 7, 7, 3),
+    ConvSample(EXPANDED_PIXELS, 0.1, 512, 512, 14, 14, 3, 2),
+    ConvSample(EXPANDED_PIXELS, 0.1, 1024, 1024, 14, 14, 1, 2),
 )
 
 

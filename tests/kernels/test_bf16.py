@@ -20,11 +20,12 @@ from sparsec.targets.cost import shipped
 from sparsec.targets.isa import AVX512_AMX, AVX512_BF16, BF16_ISAS, ISAS, host_isas
 from sparsec.targets.kernels.conv.lowering import candidates, takes_pairs
 from sparsec.targets.kernels.conv.shape import ConvShape
-from sparsec.targets.kernels.conv.table import BF16_ROWS, STRIP_ROWS
+from sparsec.targets.kernels.conv.table import BF16_ROWS, PIXEL_ROWS, STRIP_ROWS
 from sparsec.targets.kernels.region import Body
 from sparsec.targets.native import NativeTarget
 
 every_row = pytest.mark.parametrize("row", BF16_ROWS.values(), ids=BF16_ROWS)
+every_pixel_row = pytest.mark.parametrize("row", PIXEL_ROWS.values(), ids=PIXEL_ROWS)
 every_strip_row = pytest.mark.parametrize("row", STRIP_ROWS.values(), ids=STRIP_ROWS)
 ALL = (*BF16_ISAS.values(), *ISAS.values())
 every_isa = pytest.mark.parametrize("isa", ALL, ids=lambda isa: isa.name)
@@ -290,3 +291,58 @@ def test_format_of_strips_holds_the_weights(row):
     np.testing.assert_array_equal(formats.unpack(packed), weight)
     if row.sparse:
         assert len(packed.values) == 2 * np.count_nonzero(weight.reshape(32, 32, 2).any(axis=2))
+
+
+# One strip of pixels and several, the last one shorter; strides, dilations, phases; outputs that fill no tile.
+WINDOWS = [
+    Shape(32, 16, (7, 7), (3, 3), pads=(1, 1, 1, 1)),
+    Shape(64, 40, (9, 14), (3, 3), pads=(1, 1, 1, 1), batch=2),
+    Shape(32, 18, (7, 16), (5, 3), dilations=(2, 1), pads=(2, 0, 4, 1)),
+    Shape(64, 34, (14, 15), (3, 3), (2, 2), pads=(1, 1, 1, 1)),
+    Shape(32, 20, (13, 13), (5, 4), (3, 2), (2, 1), (2, 2, 2, 2)),
+    Shape(32, 20, (13, 13), (3, 3), (4, 3), (2, 3), (2, 3, 2, 3)),
+    Shape(96, 6, (9, 9), (1, 1), (2, 2), batch=2),
+    Shape(64, 6, (9, 10), (1, 1), (3, 3)),
+    Shape(32, 6, (5, 5), (1, 1), pads=(1, 1, 1, 1)),
+]
+
+
+@every_isa
+@every_pixel_row
+def test_sparse_windows(isa, row):
+    cases = [case(shape) for shape in WINDOWS]
+    assert all(row.fits(ConvShape.of(made.op)) for made in cases)
+    check(row, cases, isa)
+
+
+@every_x86
+@every_pixel_row
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_sparse_windows_with_epilogues_and_pairs(isa, row, long):
+    def epilogue(x, bias, residual):
+        x = x + bias
+        return (x / ((-x).call("exp") + 1.0) if long else x.max(0.0)) + residual
+
+    random, cases = np.random.default_rng(3), []
+    for shape in (Shape(64, 38, (7, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), Shape(32, 34, (15, 15), (1, 1), (2, 2))):
+        sizes = (shape.outputs, 1, 1), case(shape).expected()[0].shape
+        extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
+        made = [case(shape, extras, region([f32] * 3, epilogue)) for _ in range(2)]
+        cases += [made[0], in_pairs(made[1], row)]
+    check(row, cases, isa)
+
+
+@pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)
+@every_pixel_row
+def test_chunks_of_sparse_windows_in_any_grouping(isa, row):
+    check_groupings(row, Shape(64, 260, (9, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), isa)
+
+
+@every_pixel_row
+def test_format_of_sparse_windows_holds_the_weights(row):
+    made = case(WINDOWS[1])
+    assert isinstance(made.op, ConvOp)
+    weight = made.arrays[1]
+    packed = formats.pack(weight, row.format(ConvShape.of(made.op)))
+    np.testing.assert_array_equal(formats.unpack(packed), weight)
+    assert len(packed.values) == 2 * np.count_nonzero(weight.reshape(40, 32, 2, 9).any(axis=2))

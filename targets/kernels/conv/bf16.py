@@ -42,6 +42,8 @@ class Bf16Conv(PairedConv):
     """
 
     sums: ClassVar[int] = OUTPUTS * STRIP
+    together: ClassVar[int] = OUTPUTS  # outputs in a block
+    strip: ClassVar[int] = STRIP  # columns whose sums are computed at once
     product: ClassVar[str] = "bf16 product"  # what a product of tiles counts as
 
     @property
@@ -74,12 +76,12 @@ class Bf16Conv(PairedConv):
 
     def compute(self, b: Builder, part: Part) -> None:
         """All blocks of outputs in the parts [part.low, part.high)."""
-        full, rest = divmod(self.shape.outputs, OUTPUTS)
+        full, rest = divmod(self.shape.outputs, self.together)
         total = full + bool(rest)
         low, high = (dealt(index, total, self.splits) for index in (part.low, part.high))
         stop = min(high, full) if isinstance(high, int) else b.min(b.as_index(high), b.constant(full))
         with b.loop(low, stop) as block:
-            self._block(b, part, block, OUTPUTS)
+            self._block(b, part, block, self.together)
         if rest:
             static = isinstance(low, int) and isinstance(high, int)
             last = low < total <= high if static else (b.as_index(low) < total) & (b.as_index(high) >= total)
@@ -87,34 +89,43 @@ class Bf16Conv(PairedConv):
                 self._block(b, part, full, rest)
 
     def _block(self, b: Builder, part: Part, block: Index, outputs: int) -> None:
-        """The results of some outputs, a strip of 32 columns after the other."""
-        weights = part.weights + block * (2 * TILE * self.steps)
-        whole = (self.shape.target.stride if self.grid.plain else self.grid.columns) // STRIP
-        if self.grid.plain:
-            with b.loop(0, whole) as strip:
-                self._strip(b, part, weights, strip, (block, outputs), STRIP)
-        else:  # written out, since pieces of rows lie elsewhere in each
-            for strip in range(whole):
-                self._strip(b, part, weights, strip, (block, outputs), STRIP)
-        if rest := self.grid.columns - whole * STRIP:
-            self._strip(b, part, weights, whole, (block, outputs), rest)
+        """The results of some outputs, a strip of columns after the other."""
+        weights = part.weights + block * (self.together // amx.ROWS * TILE * self.steps)
+        self._strips(b, part, weights, (block, outputs))
         if part.output.revised and not self.grid.plain:
-            self._revise(b, part.output, block * OUTPUTS, outputs)
+            self._revise(b, part.output, block * self.together, outputs)
+
+    def _strips(self, b: Builder, part: Part, weights: Ref, rows: tuple[Index, int], first: int = 0) -> None:
+        """The strips of a block from `first` on."""
+        whole = (self.shape.target.stride if self.grid.plain else self.grid.columns) // self.strip
+        if self.grid.plain:
+            with b.loop(first, whole) as strip:
+                self._strip(b, part, weights, strip, rows, self.strip)
+        else:  # written out, since pieces of rows lie elsewhere in each
+            for strip in range(first, whole):
+                self._strip(b, part, weights, strip, rows, self.strip)
+        rest = self.grid.columns - whole * self.strip
+        if rest and first <= whole:
+            self._strip(b, part, weights, whole, rows, rest)
 
     def _strip(self, b: Builder, part: Part, weights: Ref, strip: Index, rows: tuple[Index, int], columns: int) -> None:
         """`columns` columns of a block: their sums in scratch, which stays in L1, then through the epilogue."""
-        sums, (block, outputs) = part.sums, rows
-        height = -(-outputs // amx.ROWS)
+        height = -(-rows[1] // amx.ROWS)
         if b.isa.tiles:
-            self._with_tiles(b, part.copy, weights, sums, strip, (height, columns // amx.PIXELS))
+            self._with_tiles(b, part.copy, weights, part.sums, strip, (height, columns // amx.PIXELS))
         else:
-            self._with_vectors(b, part.copy, weights, sums, strip, (height, columns // b.isa.lanes))
+            self._with_vectors(b, part.copy, weights, part.sums, strip, (height, columns // b.isa.lanes))
+        self._finish(b, part, strip, rows, columns)
+
+    def _finish(self, b: Builder, part: Part, strip: Index, rows: tuple[Index, int], columns: int) -> None:
+        """The sums of a strip through the epilogue."""
+        sums, (block, outputs) = part.sums, rows
         long = self.epilogue.is_long and not part.output.revised
         step = next(step for step in ((2, 1) if long else (4, 2, 1)) if outputs % step == 0)
         with b.loop(0, outputs, step) as row:
             for place, column, tile in self._pieces(b, strip, columns):
-                some = [row + block * OUTPUTS + i for i in range(step)]
-                starts = [sums + ((row + i) * STRIP + place) for i in range(step)]
+                some = [row + block * self.together + i for i in range(step)]
+                starts = [sums + ((row + i) * self.strip + place) for i in range(step)]
                 values = [b.vload(start, v * b.isa.lanes) for start in starts for v in range(tile.vectors)]
                 if part.output.revised and not self.grid.plain:
                     part.output.keep(values, tile, some, column)
@@ -125,8 +136,8 @@ class Bf16Conv(PairedConv):
         """Where the results of a strip lie in it, and where in the panel: pieces of image rows."""
         grid, lanes, planes = self.grid, b.isa.lanes, self.shape.target
         if not isinstance(strip, int):
-            return [(0, strip * STRIP, Tile(0, columns // lanes))]
-        first = strip * STRIP
+            return [(0, strip * self.strip, Tile(0, columns // lanes))]
+        first = strip * self.strip
         if grid.plain:
             count = min(planes.stride - first, columns)
             return [(0, first, Tile(0, -(-count // lanes), tail=count % lanes or None))]
@@ -157,7 +168,7 @@ class Bf16Conv(PairedConv):
 
     def _next(self, weights: Ref, strip: Index, height: int) -> tuple[Ref, int]:
         """A strip's share of the next block of weights, if that lies far away, and its lines for each step along K."""
-        lines = -(-height * TILE // LINE * STRIP // self.grid.columns) if self._far else 0
+        lines = -(-height * TILE // LINE * self.strip // self.grid.columns) if self._far else 0
         return weights + (height * TILE * self.steps + strip * (lines * LINE * self.steps)), lines
 
     def _with_tiles(self, b: Builder, copy: Ref, weights: Ref, sums: Ref, strip: Index, size: tuple[int, int]) -> None:
@@ -216,8 +227,12 @@ class Bf16Conv(PairedConv):
 
     def events(self, isa: Isa, caches: Caches, weight: np.ndarray) -> dict[str, float]:
         """What the kernel does that costs time, over all chunks on one core."""
+        return self.events_of(isa, caches, 4 * TILE * self.steps * -(-self.shape.outputs // amx.ROWS))
+
+    def events_of(self, isa: Isa, caches: Caches, stream: float) -> dict[str, float]:
+        """Those of products by a stream of weights of so many bytes."""
         shape, grid, panels = self.shape, self.grid, self.shape.panels
-        traffic = self.traffic(caches, 4 * TILE * self.steps * -(-shape.outputs // amx.ROWS))
+        traffic = self.traffic(caches, stream)
         functions = traffic.pop("epilogue function")
         lines, width = (1, shape.target.stride) if grid.plain else (shape.target.rows, shape.target.width)
         return {

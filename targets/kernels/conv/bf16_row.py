@@ -36,6 +36,6 @@ class Bf16Row(Row):
 
 
 def _kind(shape: ConvShape) -> type[Bf16Conv]:
-    """Windows of several taps at every pixel, and whole steps along K, are for pixels as rows."""
-    turned = shape.taps > 1 and shape.window.strides == (1, 1) and shape.channels % (2 * STEP) == 0
+    """Windows of several taps, and whole steps along K, are for pixels as rows."""
+    turned = shape.taps > 1 and shape.channels % (2 * STEP) == 0
     return PixelConv if turned else Bf16Conv

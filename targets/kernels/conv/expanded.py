@@ -157,5 +157,10 @@ class ExpandedRow(Row):
         return ExpandedConv(self.name, shape, extras, epilogue, self.block(shape), self.splits(shape))
 
     def format(self, shape: ConvShape) -> Format:
-        """Pairs of channels of which one is not zero."""
-        return Format((Level(0, "dense"), Level(1, "compressed", "/", 2), Level(2, "dense"), Level(1, "dense", "%", 2)))
+        return pair_format()
+
+
+def pair_format() -> Format:
+    """Pairs of channels of which one is not zero."""
+    levels = Level(0, "dense"), Level(1, "dense", "/", 2), Level(2, "compressed"), Level(1, "dense", "%", 2)
+    return Format(levels)

@@ -40,9 +40,11 @@ class Grid:
         return self.shape.direct and self.shape.source.pairs and self.channels % (2 * STEP) == 0
 
     @property
-    def exact(self) -> bool:
-        """Whether no row of the source is read but those of the windows."""
-        return self.borrowed
+    def reach(self) -> int:
+        """Rows of the source that the last row of results of a panel may read: the copy is of whole phases."""
+        if self.shape.direct:
+            return 1
+        return (self.rows - self.shape.target.rows) * self._stride + self.phases[-1] + 1
 
     @cached_property
     def unfolded(self) -> bool:

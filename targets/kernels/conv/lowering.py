@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,16 +11,16 @@ import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 
-from sparsec.ir import ConvOp, WeightOp, node_name, type_of
+from sparsec.ir import ConvOp, PoolOp, WeightOp, node_name, type_of
 from sparsec.ir.dims import NotFixed
 from sparsec.ir.ops import KERNEL
 from sparsec.target import Candidate
 from sparsec.targets.kernels import ways as ways_of
 from sparsec.targets.kernels.call import Call, Packed
-from sparsec.targets.kernels.conv.grid import Grid
+from sparsec.targets.kernels.conv.grid import STEP, Grid
 from sparsec.targets.kernels.conv.kernel import ConvKernel
 from sparsec.targets.kernels.conv.row import Row
-from sparsec.targets.kernels.conv.shape import ConvShape, Extra
+from sparsec.targets.kernels.conv.shape import ConvShape, Extra, PairedExtra
 from sparsec.targets.kernels.conv.table import DENSE, row_named, rows_of, variants
 from sparsec.targets.kernels.region import Body, element
 from sparsec.targets.kernels.ways import Way
@@ -69,11 +70,36 @@ def _ways(op: ConvOp, weights: WeightStore, target: Any, others: Iterable[Row]) 
     assert isinstance(weight, WeightOp), "accepts() asked for constant weights"
     array, table = weights[weight.key], rows_of(target.precision)
     rows = {**table, **{row.name: row for row in others}}
-    return [
-        Way(name, row.format(shape), row.kernel(shape, extras, body), array, row.kind, row.sizes, name in table)
-        for name, row in rows.items()
-        if row.fits(shape) and row.suits(target.isas[0])
-    ]
+    paired = _in_pairs(op, shape, extras) if target.precision == "bf16" else (shape, extras)
+    found: list[Way] = []
+    for name, row in rows.items():
+        if not row.fits(shape) or not row.suits(target.isas[0]):
+            continue
+        kernel, sizes = row.kernel(shape, extras, body), (row.kind, row.sizes, name in table)
+        expected = row.kernel(*paired, body) if row.reads_pairs and row.writes_pairs else kernel
+        found.append(Way(name, row.format(shape), kernel, array, *sizes, expected))
+    return found
+
+
+def _in_pairs(op: ConvOp, shape: ConvShape, extras: tuple[Extra, ...]) -> tuple[ConvShape, tuple[Extra, ...]]:
+    """The sizes as they will be if the kernels around take pairs, too: that is known once all are chosen.
+
+    Without this, layers of few products are sparse f32, which write and read twice the bytes: ResNet-50 with 90 %
+    zeros took 11.4 ms instead of 9.9. But fewer channels than a step of products takes leave most of it empty, and
+    their layers run in chains, to which bytes matter less: MobileNetV2 would take 1.92 ms instead of 1.79.
+    """
+    if min(shape.channels, shape.outputs) < 2 * STEP:
+        return shape, extras
+    source, target = (planes.kept(_may_pair(x)) for planes, x in ((shape.source, op.lhs), (shape.target, op.result)))
+    pairs = [extra.full and _may_pair(value) for value, extra in zip(op.extras, extras, strict=True)]
+    kept = (PairedExtra("i32", 0, 0, True) if pair else extra for extra, pair in zip(extras, pairs, strict=True))
+    return replace(shape, source=source, target=target), tuple(kept)
+
+
+def _may_pair(value: SSAValue) -> bool:
+    """Whether there may be kernels on all sides that take the value in pairs."""
+    type_, around = type_of(value), [value.owner, *(use.operation for use in value.uses)]
+    return type_.panel is not None and type_.shape[1] % 2 == 0 and all(isinstance(x, ConvOp | PoolOp) for x in around)
 
 
 def takes_parts(op: Operation) -> bool:

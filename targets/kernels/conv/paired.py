@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -47,8 +47,9 @@ class PairedConv(ConvKernel):
 
     @property
     def walk(self) -> Walk | None:
-        """None where the copy of a panel may hold rows behind those that its windows need."""
-        return super().walk if self.grid.exact else None
+        """The copy of a panel may hold rows behind those that its windows need."""
+        walk = super().walk
+        return walk and replace(walk, reach=max(walk.reach, self.grid.reach))
 
     @property
     def singly(self) -> bool:

@@ -38,10 +38,6 @@ class StripGrid(Grid):
         return False
 
     @property
-    def exact(self) -> bool:
-        return True
-
-    @property
     def columns(self) -> int:
         return self.shape.target.stride
 

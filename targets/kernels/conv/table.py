@@ -6,6 +6,7 @@ from sparsec.targets.kernels.conv.bf16_row import Bf16Row
 from sparsec.targets.kernels.conv.bf16_sparse import SparseBf16Row
 from sparsec.targets.kernels.conv.dense import DenseRow
 from sparsec.targets.kernels.conv.expanded import ExpandedRow
+from sparsec.targets.kernels.conv.expanded_pixels import ExpandedPixelRow
 from sparsec.targets.kernels.conv.grid import STEP
 from sparsec.targets.kernels.conv.half import HalfDenseRow, HalfQuadRow
 from sparsec.targets.kernels.conv.neon import LaneDenseRow, QuadRow, QuadTapsRow
@@ -46,6 +47,9 @@ BF16_ROWS: dict[str, Row] = {row.name: row for row in (Bf16Row(2 * STEP), Sparse
 STRIP_ROWS: dict[str, Row] = {row.name: row for row in (ExpandedRow(128),)}
 """Those of them that run 1×1 convolutions on panels as they lie, in whole steps of channels, and nothing else."""
 
+PIXEL_ROWS: dict[str, Row] = {row.name: row for row in (ExpandedPixelRow(2 * STEP),)}
+"""Those of them that run other windows, in whole steps of channels, and nothing else."""
+
 F16_ROWS: dict[str, Row] = {row.name: row for row in (HalfDenseRow(64), HalfQuadRow(128, 112), HalfQuadRow(128, 64))}
 """Rows that round products to f16, for compilations that allow it."""
 
@@ -57,7 +61,7 @@ def rows_of(precision: str) -> dict[str, Row]:
         **ARM_ROWS,
         **WASM_ROWS,
         **AMX_ROWS,
-        **{"bf16": {**BF16_ROWS, **STRIP_ROWS}, "f16": F16_ROWS}.get(precision, {}),
+        **{"bf16": {**BF16_ROWS, **STRIP_ROWS, **PIXEL_ROWS}, "f16": F16_ROWS}.get(precision, {}),
     }
 
 
@@ -80,6 +84,7 @@ __all__ = [
     "BLOCKS",
     "DENSE",
     "F16_ROWS",
+    "PIXEL_ROWS",
     "ROWS",
     "SPARSE",
     "STRIP_ROWS",
