@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, divide
+from sparsec.targets.kernels.conv.output import Output, Work
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.shift import Shifting
 from sparsec.targets.kernels.conv.tokens import strips_of

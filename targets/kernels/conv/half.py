@@ -18,8 +18,8 @@ from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE_BYTES, Isa
 from sparsec.targets.kernels.conv.blocked import BlockedConv
 from sparsec.targets.kernels.conv.dense import blocks_of_parts
-from sparsec.targets.kernels.conv.kernel import Work
 from sparsec.targets.kernels.conv.neon import OUTPUTS, TOGETHER, LaneDenseConv, LaneDenseRow, QuadConv, QuadRow
+from sparsec.targets.kernels.conv.output import Work
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.sparse import product_events, stream_bytes
 from sparsec.targets.kernels.conv.stream import accumulate, ask_ahead, outputs_of, pack_stream, walk

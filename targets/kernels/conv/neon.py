@@ -12,7 +12,7 @@ from typing import ClassVar
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.dense import AHEAD, DenseConv, DenseRow
-from sparsec.targets.kernels.conv.kernel import Work
+from sparsec.targets.kernels.conv.output import Work
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
 from sparsec.targets.kernels.conv.sparse import SparseConv, SparseRow
 from sparsec.targets.kernels.conv.taps import TapsConv, TapsRow

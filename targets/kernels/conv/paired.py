@@ -16,7 +16,8 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.amx import CONFIG_BYTES
 from sparsec.targets.kernels.conv.grid import STEP, Grid, Padding
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, divide
+from sparsec.targets.kernels.conv.output import Output
 from sparsec.targets.kernels.conv.shape import LINE, Extra, PairedExtra, Tile
 from sparsec.targets.kernels.pairs import pair, widen
 

@@ -26,7 +26,7 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.blocked import BlockedConv
-from sparsec.targets.kernels.conv.kernel import Work
+from sparsec.targets.kernels.conv.output import Work
 from sparsec.targets.kernels.conv.row import CHUNKS, PART_BYTES, Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, Tile, tiles
 from sparsec.targets.kernels.conv.stream import (

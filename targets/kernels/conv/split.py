@@ -32,7 +32,8 @@ from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import LINE, Isa
 from sparsec.targets.kernels import amx
-from sparsec.targets.kernels.conv.kernel import Output, dealt, divide
+from sparsec.targets.kernels.conv.kernel import dealt, divide
+from sparsec.targets.kernels.conv.output import Output
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.conv.split_sizes import DEPTH, OUTPUTS, PAIRS, RAW, STEP, SplitSizes, Unit
 from sparsec.targets.kernels.conv.split_tiles import OnTiles

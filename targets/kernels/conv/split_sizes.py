@@ -10,7 +10,8 @@ from sparsec.chains import Walk
 from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.isa import LINE
 from sparsec.targets.kernels import amx
-from sparsec.targets.kernels.conv.kernel import ConvKernel, Output, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, divide
+from sparsec.targets.kernels.conv.output import Output
 from sparsec.targets.kernels.conv.pack import Packing
 from sparsec.targets.kernels.pairs import PIECES
 

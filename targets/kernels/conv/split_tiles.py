@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.isa import LINE
 from sparsec.targets.kernels import amx
-from sparsec.targets.kernels.conv.kernel import Output
+from sparsec.targets.kernels.conv.output import Output
 from sparsec.targets.kernels.conv.shape import Tile
 from sparsec.targets.kernels.conv.split_sizes import CELL, DEPTH, OUTPUTS, PAIRS, RAW, STEP, STRIP, SplitSizes, Unit
 from sparsec.targets.kernels.pairs import pieces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsec.targets.builder import Builder, Index, Ref, Value
-from sparsec.targets.kernels.conv.kernel import Output
+from sparsec.targets.kernels.conv.output import Output
 from sparsec.targets.kernels.conv.shape import Tile, tiles
 from sparsec.targets.kernels.conv.split_sizes import CELL, DEPTH, OUTPUTS, PAIRS, RAW, STEP, SplitSizes, Unit
 from sparsec.targets.kernels.pairs import PIECES, joined

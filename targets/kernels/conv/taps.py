@@ -25,7 +25,8 @@ from sparsec.targets.builder import Builder, Index, Ref, Value
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.copies import Copies, Copying
-from sparsec.targets.kernels.conv.kernel import TOGETHER, ConvKernel, Output, Work, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, divide
+from sparsec.targets.kernels.conv.output import TOGETHER, Output, Work
 from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra, Tile
 from sparsec.targets.kernels.conv.sparse import LEAST, kind, most_vectors, parts, product_events, stream_bytes

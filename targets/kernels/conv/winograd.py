@@ -20,7 +20,8 @@ from sparsec.targets.builder import Builder, Index, Ref
 from sparsec.targets.cost import Caches
 from sparsec.targets.isa import Isa
 from sparsec.targets.kernels.conv.dense import OUTPUTS, blocks_of_parts, pack_rows
-from sparsec.targets.kernels.conv.kernel import TOGETHER, ConvKernel, Output, divide
+from sparsec.targets.kernels.conv.kernel import ConvKernel, divide
+from sparsec.targets.kernels.conv.output import TOGETHER, Output
 from sparsec.targets.kernels.conv.row import CHUNKS, Row
 from sparsec.targets.kernels.conv.shape import LINE, ConvShape, Extra, tiles
 from sparsec.targets.kernels.conv.winograd_chunk import Chunk, Scratch
