@@ -96,7 +96,7 @@ class _Prediction:
     weights: WeightStore
 
     def gains(self) -> bool:
-        """Whether enough is gained: without less padding nothing is."""
+        """Whether enough is gained: without less padding nothing is. Only convolutions and conversions count."""
         _, height, width = self.key
         apart, joined = (_padding(self.target, height, width * images) for images in (1, self.images))
         if apart is None or joined is None or joined > apart * (1 - _GAIN):
@@ -135,7 +135,7 @@ class _Prediction:
     def _conversions(self) -> float:
         """Seconds of interleaving what the region reads, and taking apart what others read of it."""
         inside = {op.results[0] for op in self.region}
-        entering = {(value, _step(op)) for op in self.region for value in streams(op) if value not in inside}
+        entering = {(value, _step(op, value)) for op in self.region for value in streams(op) if value not in inside}
         pixels = sum(_size(value) for value, _ in entering)  # with a step, too, all lines are read
         members = set(self.region)
         for value in inside:
@@ -171,7 +171,7 @@ class _Rewriter:
 
     def _form(self, value: SSAValue, op: Operation) -> SSAValue:
         """`value` interleaved, as `op` reads it."""
-        key = value, _step(op)
+        key = value, _step(op, value)
         if key not in self._forms:
             self._forms[key] = self._insert(op, InterleaveOp(value, self._images, key[1]))
         return self._forms[key]
@@ -219,9 +219,9 @@ def _window(op: ConvOp | PoolOp, images: int) -> tuple[Ints, Ints]:
     return (rows, columns * images), (pads[0], pads[1] * images, pads[2], pads[3] * images)
 
 
-def _step(op: Operation) -> int:
-    """Every how many pixels an op reads its source."""
-    return values(op.strides)[0] if isinstance(op, ConvOp) else 1
+def _step(op: Operation, value: SSAValue) -> int:
+    """Every how many pixels an op reads an operand: a residual has the size of the result."""
+    return values(op.strides)[0] if isinstance(op, ConvOp) and value is op.lhs else 1
 
 
 def _joined_shape(value: SSAValue, op: ConvOp, images: int) -> tuple[Dim, ...]:
@@ -229,7 +229,7 @@ def _joined_shape(value: SSAValue, op: ConvOp, images: int) -> tuple[Dim, ...]:
     shape = type_of(value).shape
     if value is not op.lhs and shape != type_of(op.result).shape:
         return shape
-    return interleave(shape, images, _step(op) if value is op.lhs else 1)
+    return interleave(shape, images, _step(op, value))
 
 
 def _size(value: SSAValue) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import zoo
 from graphs import random_model
+from onnx import TensorProto, helper, numpy_helper
 from plan_runner import compile_plan, run_plan, run_plans
 
 from sparsec.compiler import Options, compile_file
@@ -51,6 +53,37 @@ def test_models(name: str, images: int, threads: int, tmp_path: Path, always) ->
     inputs = random_inputs(program.inputs)
     for key, expected in load(apart).run(**inputs).items():
         np.testing.assert_allclose(program.run(**inputs)[key], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def strided_with_residual(path: Path, images: int) -> Path:
+    """A strided convolution of one tap to which is added what has the size of its result, and one that follows."""
+    random = np.random.default_rng(0)
+    weights = {
+        name: random.standard_normal(shape).astype(np.float32)
+        for name, shape in (("w", (8, 6, 1, 1)), ("v", (8, 8, 3, 3)))
+    }
+    nodes = [
+        helper.make_node("Relu", ["r"], ["added"]),
+        helper.make_node("Conv", ["x", "w"], ["short"], strides=[2, 2]),
+        helper.make_node("Add", ["short", "added"], ["sum"]),
+        helper.make_node("Conv", ["sum", "v"], ["y"], pads=[1] * 4),
+    ]
+    shapes = {"x": [images, 6, 14, 14], "r": [images, 8, 7, 7], "y": [images, 8, 7, 7]}
+    x, r, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    initial = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "strided", [x, r], [y], initial)), path)
+    return path
+
+
+def test_strided_layer_with_residual(tmp_path: Path, always) -> None:
+    path = strided_with_residual(tmp_path / "m.onnx", 3)
+    joined, count = compiled(path, tmp_path / "joined.so", True)
+    apart, _ = compiled(path, tmp_path / "apart.so", False)
+    assert count == 2
+    program = load(joined)
+    inputs = random_inputs(program.inputs)
+    expected = load(apart).run(**inputs)["y"]
+    np.testing.assert_allclose(program.run(**inputs)["y"], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def test_last_stage_of_resnet(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from sparsec.targets.kernels.conv.row import Row
 from sparsec.targets.kernels.conv.shape import ConvShape, Extra
 from sparsec.targets.kernels.region import Body
 
-MASKS = amx.ROWS // 2  # words of masks of a tile
+MASKS = amx.ROWS // 2  # words of the masks of a tile, two of 16 bits in each
 PANELS = 4  # of an image
 EARLY = 2  # steps that weights are expanded ahead: with 1, products wait for stores (210 µs instead of 153)
 AHEAD = 4096  # bytes of the stream that are asked for ahead
@@ -36,8 +36,8 @@ LINES = 4  # so many lines at once
 class ExpandedPixelConv(PixelConv):
     """For each 16 outputs and step along K a mask of the outputs that store each of 16 pairs, then stored pairs.
 
-    Before all that, the bytes where each 16 outputs begin. The first strip of pixels expands one step ahead of its
-    products; where there are other strips, they read what it leaves in scratch.
+    Before all that, the bytes where each 16 outputs begin. The first strip of pixels expands `EARLY` steps ahead of
+    its products; where there are other strips, they read what it leaves in scratch.
     """
 
     @property
@@ -69,7 +69,7 @@ class ExpandedPixelConv(PixelConv):
     def _first(self, b: Builder, part: Part, at: list[Value], target: Ref, width: int) -> None:
         """The first strip by AMX: one tile of weights is expanded while another is multiplied.
 
-        Without other strips two places in turn stay in L1.
+        Without other strips a ring of a few places stays in L1.
         """
         tiles, (down, across) = amx.Tiles(b), self.grid.taps
         ring = 2 * EARLY if self.grid.columns <= self.strip else self.steps + EARLY
@@ -118,7 +118,7 @@ def pack_expanded_tiles(tiles: np.ndarray) -> np.ndarray:
         for words, block, kept in zip(masks, tiles, stored, strict=True)
     ]
     begins = 4 * (len(streams) + np.cumsum([0, *map(len, streams)])[:-1])
-    # One tile more is expanded than multiplied, and rows are read as whole vectors.
+    # A few tiles more are expanded than multiplied, and rows are read as whole vectors.
     return np.concatenate([begins.astype(np.int32), *streams, np.zeros((EARLY + 1) * TILE, np.int32)])
 
 

@@ -20,7 +20,7 @@ STORED_BYTES = 512 << 10  # most that all pieces of the weights may take of it
 
 @dataclass(frozen=True)
 class SplitRow(Row):
-    """Dense weights of f32 in pieces of bf16, at most `depth` channels in a block of K, and about `columns` at once."""
+    """Dense weights of f32 in pieces of bf16: at most `depth` rows of B in a block of K, about `columns` at once."""
 
     columns: int
 

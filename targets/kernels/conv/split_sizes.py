@@ -24,7 +24,10 @@ RAW = OUTPUTS * DEPTH  # weights of a step
 
 @dataclass(frozen=True)
 class Unit:
-    """Some panels from `panel` on: pieces of their columns, and of the results the blocks [low, high) of outputs."""
+    """Some panels from `panel` on, and of the results the blocks [low, high) of outputs.
+
+    In scratch: `packed` rows of B, a `copy` of their columns in pieces, `sums`, and `near`, pieces of weights.
+    """
 
     panel: Index
     source: Ref
