@@ -1,4 +1,4 @@
-"""The command line: `sparsec check | compile | run | bench | explain | prune | tune | calibrate | opt | targets`, `doctor`."""
+"""The command line: `sparsec check | compile | run | bench | explain | prune | tune | calibrate | opt | doctor`…"""
 
 from sparsec.cli.main import main
 
