@@ -2,11 +2,12 @@
 
 import numpy as np
 from graphs import FakeTarget, random_model
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_checks import check_plan
 
-from sparsec.passes import PlanMemory, pipeline, run_pipeline
+from sparsec.model import Model
+from sparsec.passes import MemoryPlan, PlanMemory, pipeline, run_pipeline
 from sparsec.passes.plan_memory import Live, lower_bound, place
 from sparsec.target import Cache
 
@@ -19,13 +20,27 @@ class SmallTarget(FakeTarget):
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**9), length=st.integers(1, 40), in_place=st.booleans(), small=st.booleans())
-@example(seed=38690, length=24, in_place=False, small=False)  # needs places at the upper ends of gaps
 def test_random_graphs(seed, length, in_place, small):
+    model, plan = planned(seed, length, SmallTarget() if small else FakeTarget(), in_place)
+    check_plan(model, plan)
+    assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.5 * plan.lower_bound_bytes
+
+
+def test_plans_are_near_the_bound():
+    """No placement reaches it for all graphs: of some with a few large values the best takes 1.24 of it."""
+    cases = [(seed, 5 + seed % 36) for seed in range(80)]
+    cases += [(38690, 24)]  # needs places at the upper ends of gaps
+    plans = [planned(seed, length, FakeTarget(), False)[1] for seed, length in cases]
+    ratios = [plan.arena_bytes / plan.lower_bound_bytes for plan in plans if plan.lower_bound_bytes]
+    assert np.mean(ratios) <= 1.01
+    assert ratios[-1] == 1
+
+
+def planned(seed: int, length: int, target: FakeTarget, in_place: bool) -> tuple[Model, MemoryPlan]:
+    """A random graph and its plan."""
     model, _ = random_model(seed, length, outputs=3)
     passes = [step for step in pipeline() if not isinstance(step, PlanMemory)]
-    plan = run_pipeline(model, [*passes, PlanMemory(in_place)], SmallTarget() if small else FakeTarget()).memory
-    check_plan(model, plan)
-    assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.2 * plan.lower_bound_bytes
+    return model, run_pipeline(model, [*passes, PlanMemory(in_place)], target).memory
 
 
 LIVES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30), st.integers(0, 8)), max_size=60)
