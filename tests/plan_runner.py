@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from kernel_runner import check_marks, guarded, run_kernels
 
+from sparsec.interpreter import run
 from sparsec.model import Model
 from sparsec.passes import pipeline, run_pipeline
 from sparsec.schedule import Schedule, schedule
@@ -116,3 +117,28 @@ class Memory:
 def _blank(port: Port) -> np.ndarray:
     """An output that nobody wrote: all bits set (NaN), or for booleans and bytes a pattern."""
     return np.frombuffer(b"\xff" * port.nbytes, port.dtype).reshape(port.shape)
+
+
+def check_on_host(model: Model, inputs: Sequence[np.ndarray], what: str) -> None:
+    """Compares a model, which this compiles, with the interpreter on each ISA of this machine."""
+    expected = run(model, inputs)
+    plan = compile_plan(model)
+    for isa in host_isas():
+        check_outputs(run_plan(plan, isa, inputs), expected, f"{what} on {isa.name}")
+
+
+def check_on_target(name: str, models: Sequence[tuple[Model, list[np.ndarray]]]) -> None:
+    """The same for models and their inputs on each ISA of a target, in an emulator if need be."""
+    target = parse_target(name)
+    expected = [run(model, inputs) for model, inputs in models]
+    plans = [(compile_plan(model, target), inputs) for model, inputs in models]
+    for isa in target.isas:
+        for index, found in enumerate(run_plans(plans, isa)):
+            check_outputs(found, expected[index], f"model {index} on {isa.name}")
+
+
+def check_outputs(found: list[np.ndarray], expected: Sequence[np.ndarray], what: str) -> None:
+    """Within the rounding of sums."""
+    for actual, wanted in zip(found, expected, strict=True):
+        scale = np.abs(wanted).max(initial=1.0)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=3e-5 * scale, err_msg=what)

@@ -249,21 +249,27 @@ def test_strips(isa, row):
     check(row, cases, isa)
 
 
-@every_x86
-@every_strip_row
-@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
-def test_strips_with_epilogues_and_pairs(isa, row, long):
+def check_residuals(row, shapes, long, isa):
+    """With a bias and a residual, the images as f32 and in pairs."""
+
     def epilogue(x, bias, residual):
         x = x + bias
         return (x / ((-x).call("exp") + 1.0) if long else x.max(0.0)) + residual
 
     random, cases = np.random.default_rng(3), []
-    for shape in (Shape(64, 64, (7, 9), batch=2), Shape(320, 32, (40, 1))):
+    for shape in shapes:
         sizes = (shape.outputs, 1, 1), case(shape).expected()[0].shape
         extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
         made = [case(shape, extras, region([f32] * 3, epilogue)) for _ in range(2)]
         cases += [made[0], in_pairs(made[1], row)]
     check(row, cases, isa)
+
+
+@every_x86
+@every_strip_row
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_strips_with_epilogues_and_pairs(isa, row, long):
+    check_residuals(row, (Shape(64, 64, (7, 9), batch=2), Shape(320, 32, (40, 1))), long, isa)
 
 
 @pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)
@@ -319,17 +325,12 @@ def test_sparse_windows(isa, row):
 @every_pixel_row
 @pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
 def test_sparse_windows_with_epilogues_and_pairs(isa, row, long):
-    def epilogue(x, bias, residual):
-        x = x + bias
-        return (x / ((-x).call("exp") + 1.0) if long else x.max(0.0)) + residual
-
-    random, cases = np.random.default_rng(3), []
-    for shape in (Shape(64, 38, (7, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), Shape(32, 34, (15, 15), (1, 1), (2, 2))):
-        sizes = (shape.outputs, 1, 1), case(shape).expected()[0].shape
-        extras = [random.standard_normal(size).astype(np.float32) for size in sizes]
-        made = [case(shape, extras, region([f32] * 3, epilogue)) for _ in range(2)]
-        cases += [made[0], in_pairs(made[1], row)]
-    check(row, cases, isa)
+    check_residuals(
+        row,
+        (Shape(64, 38, (7, 9), (3, 3), pads=(1, 1, 1, 1), batch=2), Shape(32, 34, (15, 15), (1, 1), (2, 2))),
+        long,
+        isa,
+    )
 
 
 @pytest.mark.parametrize("isa", host_isas("bf16"), ids=lambda isa: isa.name)

@@ -11,14 +11,12 @@ import pytest
 import zoo
 from graphs import random_model
 from onnx import TensorProto, helper, numpy_helper
-from plan_runner import compile_plan, run_plan, run_plans
+from plan_runner import check_on_host, check_on_target
 
 from sparsec.compiler import Options, compile_file
-from sparsec.interpreter import run
 from sparsec.model import Model
 from sparsec.program import load
 from sparsec.targets.isa import host_isas
-from sparsec.targets.registry import parse_target
 from sparsec.verify import random_inputs
 
 BATCHES = (2, 3, 16, 8, 17, 6, 32)
@@ -107,24 +105,9 @@ def random_batches(seed: int) -> tuple[Model, list[np.ndarray]]:
 @pytest.mark.skipif(not host_isas(), reason="no x86 to run on")
 def test_random_networks(seed: int, always) -> None:
     model, inputs = random_batches(seed)
-    expected = run(model, inputs)
-    plan = compile_plan(model)
-    for isa in host_isas():
-        check(run_plan(plan, isa, inputs), expected, f"seed {seed} on {isa.name}")
+    check_on_host(model, inputs, f"seed {seed}")
 
 
 @pytest.mark.parametrize("name", ["arm", "wasm"])
 def test_other_targets(name: str, always) -> None:
-    target = parse_target(name)
-    models = [random_batches(seed) for seed in range(100, 106)]
-    expected = [run(model, inputs) for model, inputs in models]
-    plans = [(compile_plan(model, target), inputs) for model, inputs in models]
-    for isa in target.isas:
-        for index, found in enumerate(run_plans(plans, isa)):
-            check(found, expected[index], f"model {index} on {isa.name}")
-
-
-def check(found: list[np.ndarray], expected: list[np.ndarray], what: str) -> None:
-    for actual, wanted in zip(found, expected, strict=True):
-        scale = np.abs(wanted).max(initial=1.0)
-        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=3e-5 * scale, err_msg=what)
+    check_on_target(name, [random_batches(seed) for seed in range(100, 106)])
